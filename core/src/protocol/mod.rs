@@ -1,0 +1,18 @@
+//! What bytes mean, and how talks go: pure, without waiting, clock, socket or environment.
+//!
+//! - [`subprotocol`]: the WebSocket subprotocols of Kubernetes and what each can say
+//! - [`websocket`]: frames of RFC 6455, read piece by piece and written whole
+//! - [`handshake`]: the upgrade request's secret and the checks of its answer
+//! - [`status`]: the last word of a session: exit code, failure to start, or nothing usable
+//! - [`request`]: what is asked for, with all defaults, and the request each verb makes
+//! - [`text`]: foreign text made safe for terminals and logs
+//! - [`machine`]: conversations that remember what was said before
+
+pub mod error;
+pub mod handshake;
+pub mod machine;
+pub mod request;
+pub mod status;
+pub mod subprotocol;
+pub mod text;
+pub mod websocket;
