@@ -1,0 +1,658 @@
+//! The only pump: moves messages between a socket and a machine until one side is done.
+//!
+//! Lives here: queues, heartbeat, time limits, close, cancel. Never here: channels, pods, retries.
+//!
+//! Rules, each with the fault that taught it:
+//! - Reading never waits for writing, nor writing for reading: one `poll`, two independent halves.
+//! - We read only while the caller has room. While we do not read, no clock runs against the peer,
+//!   and we send no pings: a server that has finished answers them with a reset, which destroys what
+//!   it had still to deliver (RFC 2525, 2.17), and the slow reader would be cut for being slow.
+//! - While bytes of ours may be unread by the remote side, its silence means nothing (the server
+//!   stops reading the socket). A request on a second connection tells a black hole from a stall.
+//! - A failed write ends writing only: what the peer said before it went is still to be read.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::future::BoxFuture;
+use futures_util::task::AtomicWaker;
+use tokio::io::{AsyncReadExt as _, AsyncWrite as _};
+use tokio::time::{Instant, Sleep};
+
+use super::queue::{self, Weigh};
+use super::transport::{Dial, Io};
+use crate::error::Result;
+use crate::protocol::error::ProtocolError;
+use crate::protocol::machine::{Machine, Outgoing};
+use crate::protocol::request::Limits;
+use crate::protocol::websocket::{self, CloseFrame, Decoder, Incoming, Opcode};
+
+/// How a connection ended, seen from here.
+#[derive(Debug)]
+pub(crate) enum Ending {
+    /// The caller closed the session, or dropped it.
+    Abandoned,
+    /// The connection broke.
+    Broken(io::Error),
+    /// The peer said goodbye.
+    Closed(CloseFrame),
+    /// The caller's time limit passed.
+    Deadline,
+    /// The stream ended without a Close frame.
+    EndOfStream,
+    /// The last word was said, and no Close followed.
+    Lingered,
+    /// Accepted, but not one byte came.
+    NothingFlows,
+    /// Not a single byte for too long.
+    Silent,
+    /// Our data lay unread for too long, while the server itself was there.
+    Stalled,
+    /// Our data lay unread, and the server was not reachable either.
+    Unreachable,
+    /// The peer broke the protocol.
+    Violation(ProtocolError),
+}
+
+/// What passes through, for whoever counts.
+pub(crate) enum Seen<'a, M: Machine> {
+    Close(&'a CloseFrame),
+    Command(&'a M::Command),
+    Event(&'a M::Event),
+    /// An event that nobody was left to take.
+    Discarded(&'a M::Event),
+}
+
+/// A wish to end the session, from any handle.
+#[derive(Debug, Default)]
+pub(crate) struct Life {
+    over: AtomicBool,
+    waker: AtomicWaker,
+}
+
+impl Life {
+    pub(crate) fn end(&self) {
+        self.over.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+
+    fn poll_over(&self, cx: &Context<'_>) -> bool {
+        self.waker.register(cx.waker());
+        self.over.load(Ordering::Acquire)
+    }
+}
+
+/// Everything a driver needs.
+pub(crate) struct Setup<M: Machine> {
+    pub(crate) io: Box<dyn Io>,
+    pub(crate) machine: M,
+    pub(crate) limits: Limits,
+    pub(crate) deadline: Option<Instant>,
+    /// driver --what the peer said--> caller
+    pub(crate) events: queue::Sender<M::Event>,
+    /// caller --data, in order--> driver
+    pub(crate) commands: queue::Receiver<M::Command>,
+    /// caller --what bypasses data; the latest counts--> driver
+    pub(crate) urgent: queue::Receiver<M::Command>,
+    pub(crate) life: Arc<Life>,
+    pub(crate) dial: Arc<dyn Dial>,
+    pub(crate) observe: Box<dyn FnMut(Seen<'_, M>) + Send>,
+}
+
+/// Moves messages until the conversation is over; never longer than the limits say.
+///
+/// # Cancel safety
+/// Dropping the future drops the connection; what was read is in the queue.
+pub(crate) async fn drive<M>(setup: Setup<M>) -> (M, Ending)
+where
+    M: Machine + Send + Unpin,
+    M::Event: Weigh,
+    M::Command: Weigh,
+{
+    let mut driver = Driver::new(setup);
+    let ending = poll_fn(|cx| driver.poll(cx)).await;
+    tracing::debug!(?ending, "session ended");
+    (driver.machine, ending)
+}
+
+/// What is read at once. A TLS record holds 16 KiB.
+const READ_SIZE: usize = 64 * 1024;
+/// Data is taken from the caller while less than this waits to be written.
+const WRITE_SIZE: usize = 32 * 1024;
+/// Control frames are added while less than this waits to be written.
+const CONTROL_ROOM: usize = 2 * WRITE_SIZE;
+/// After the last word, for the peer's Close.
+const CLOSE_WAIT: Duration = Duration::from_secs(5);
+/// For our own Close, after the peer's.
+const ECHO_WAIT: Duration = Duration::from_secs(2);
+/// For our own Close, when the caller has left.
+const FAREWELL_WAIT: Duration = Duration::from_millis(500);
+/// Between two requests on a second connection, while our data waits to be read.
+const PROBE_INTERVAL: Duration = Duration::from_secs(15);
+/// The least time between two pings or two requests, whatever the limits say.
+const SHORTEST: Duration = Duration::from_millis(10);
+/// A timer that fires this late tells that this process was stopped or the machine asleep.
+const STOPPED: Duration = Duration::from_secs(2);
+
+enum Phase {
+    /// Until the first byte.
+    Opening { until: Instant },
+    Open,
+    /// The last word was said.
+    Settled { until: Instant },
+    /// Our Close is on its way; then it is over.
+    Closing { until: Instant, ending: Option<Ending> },
+}
+
+struct Driver<M: Machine> {
+    io: Box<dyn Io>,
+    machine: M,
+    limits: Limits,
+    deadline: Option<Instant>,
+    events: queue::Sender<M::Event>,
+    commands: Option<queue::Receiver<M::Command>>,
+    urgent: queue::Receiver<M::Command>,
+    life: Arc<Life>,
+    dial: Arc<dyn Dial>,
+    observe: Box<dyn FnMut(Seen<'_, M>) + Send>,
+
+    phase: Phase,
+    decoder: Decoder,
+    input: BytesMut,
+    output: Vec<u8>,
+    /// How much of `output` is written.
+    written: usize,
+    needs_flush: bool,
+    write_failed: bool,
+    pong: Option<Bytes>,
+    masks: Masks,
+    clocks: Clocks,
+    probe: Option<BoxFuture<'static, Result<()>>>,
+    timer: Pin<Box<Sleep>>,
+}
+
+/// When what was last heard or moved.
+struct Clocks {
+    /// The last byte from the peer.
+    alive: Instant,
+    /// The last answer on a second connection.
+    vouched: Instant,
+    /// The last end of such a request.
+    probed: Instant,
+    /// The last data in either direction.
+    progress: Instant,
+    next_ping: Instant,
+    /// The caller has no room, so we do not read.
+    blocked: bool,
+    /// Bytes of the caller's that were handed to the socket, and those a pong has confirmed as read.
+    sent: u64,
+    confirmed: u64,
+}
+
+impl Clocks {
+    fn restart(&mut self, now: Instant) {
+        self.alive = now;
+        self.vouched = now;
+        self.progress = now;
+    }
+}
+
+impl<M> Driver<M>
+where
+    M: Machine,
+    M::Event: Weigh,
+    M::Command: Weigh,
+{
+    fn new(setup: Setup<M>) -> Self {
+        let now = Instant::now();
+        let first_ping = if setup.limits.keepalive.is_zero() { None } else { Some(now) };
+        Self {
+            io: setup.io,
+            machine: setup.machine,
+            limits: setup.limits,
+            deadline: setup.deadline,
+            events: setup.events,
+            commands: Some(setup.commands),
+            urgent: setup.urgent,
+            life: setup.life,
+            dial: setup.dial,
+            observe: setup.observe,
+            phase: Phase::Opening { until: now + setup.limits.connect },
+            decoder: Decoder::default(),
+            input: BytesMut::new(),
+            output: Vec::with_capacity(CONTROL_ROOM),
+            written: 0,
+            needs_flush: false,
+            write_failed: false,
+            pong: None,
+            masks: Masks::default(),
+            clocks: Clocks {
+                alive: now,
+                vouched: now,
+                probed: now,
+                progress: now,
+                next_ping: first_ping.unwrap_or(now),
+                blocked: false,
+                sent: 0,
+                confirmed: 0,
+            },
+            probe: None,
+            timer: Box::pin(tokio::time::sleep_until(now)),
+        }
+    }
+
+    /// One mutation, then drain, then wait.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
+        let now = Instant::now();
+        if self.life.poll_over(cx) && !self.is_closing() {
+            self.say_goodbye(1000, FAREWELL_WAIT, Ending::Abandoned, now);
+        }
+        if let Poll::Ready(ending) = self.poll_read(cx, now) {
+            return Poll::Ready(ending);
+        }
+        self.poll_write(cx, now);
+        if let Poll::Ready(ending) = self.poll_closed() {
+            return Poll::Ready(ending);
+        }
+        self.poll_probe(cx, now);
+        self.poll_timer(cx)
+    }
+
+    // Reading
+
+    fn poll_read(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<Ending> {
+        loop {
+            if self.is_closing() {
+                return Poll::Pending;
+            }
+            let discarding = match self.events.poll_room(cx) {
+                Poll::Ready(room) => !room,
+                Poll::Pending => {
+                    self.clocks.blocked = true;
+                    return Poll::Pending;
+                }
+            };
+            if std::mem::take(&mut self.clocks.blocked) {
+                self.clocks.restart(now);
+            }
+            let read = match ready!(self.poll_fill(cx)) {
+                Ok(0) => return Poll::Ready(Ending::EndOfStream),
+                Ok(read) => read,
+                Err(error) => return Poll::Ready(Ending::Broken(error)),
+            };
+            tracing::trace!(bytes = read, "read");
+            self.clocks.alive = now;
+            if matches!(self.phase, Phase::Opening { .. }) {
+                self.phase = Phase::Open;
+            }
+            if let Err(error) = self.take_input(discarding, now) {
+                return Poll::Ready(Ending::Violation(error));
+            }
+        }
+    }
+
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.input.capacity() - self.input.len() < READ_SIZE / 4 {
+            self.input.reserve(READ_SIZE);
+        }
+        let fill = self.io.read_buf(&mut self.input);
+        std::pin::pin!(fill).poll(cx)
+    }
+
+    fn take_input(&mut self, discarding: bool, now: Instant) -> Result<(), ProtocolError> {
+        while let Some(incoming) = self.decoder.decode(&mut self.input)? {
+            match incoming {
+                Incoming::Data(piece) => {
+                    self.clocks.progress = now;
+                    self.machine.receive(piece)?;
+                    self.deliver(discarding);
+                    self.settle(now);
+                }
+                // Only the latest ping needs an answer (RFC 6455, 5.5.3).
+                Incoming::Ping(payload) => self.pong = Some(payload),
+                Incoming::Pong(payload) => self.confirm(&payload, now),
+                Incoming::Close(close) => {
+                    (self.observe)(Seen::Close(&close));
+                    let code = close.code.unwrap_or(1000);
+                    self.say_goodbye(code, ECHO_WAIT, Ending::Closed(close), now);
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn deliver(&mut self, discarding: bool) {
+        while let Some(event) = self.machine.poll_event() {
+            (self.observe)(Seen::Event(&event));
+            let refused = if discarding { Err(event) } else { self.events.push(event) };
+            if let Err(event) = refused {
+                (self.observe)(Seen::Discarded(&event));
+            }
+        }
+    }
+
+    fn settle(&mut self, now: Instant) {
+        if self.machine.is_settled() && matches!(self.phase, Phase::Open) {
+            self.phase = Phase::Settled { until: now + CLOSE_WAIT };
+            // Nothing but Close may follow the last word; whoever writes learns it.
+            self.commands = None;
+        }
+    }
+
+    fn confirm(&mut self, payload: &[u8], now: Instant) {
+        let Ok(payload) = payload.try_into() else { return };
+        let confirmed = u64::from_be_bytes(payload).min(self.clocks.sent);
+        if confirmed > self.clocks.confirmed {
+            self.clocks.confirmed = confirmed;
+            self.clocks.progress = now;
+        }
+    }
+
+    // Writing
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, now: Instant) {
+        loop {
+            self.fill_output(cx, now);
+            if self.write_failed || !self.poll_drain(cx, now) {
+                return;
+            }
+            if self.output.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// Puts frames into the output: first what bypasses data, then data while there is room.
+    fn fill_output(&mut self, cx: &mut Context<'_>, now: Instant) {
+        if self.write_failed || self.is_closing() {
+            return;
+        }
+        if self.waiting() < CONTROL_ROOM {
+            self.ping_when_due(now);
+            if let Some(payload) = self.pong.take() {
+                self.frame(Opcode::Pong, &payload);
+            }
+            while let Poll::Ready(Some(command)) = self.urgent.poll_next(cx) {
+                self.machine.command(command);
+            }
+            self.transmit(now);
+        }
+        while self.waiting() < WRITE_SIZE {
+            let Some(commands) = &self.commands else { return };
+            match commands.poll_next(cx) {
+                Poll::Ready(Some(command)) => {
+                    (self.observe)(Seen::Command(&command));
+                    self.machine.command(command);
+                    self.transmit(now);
+                }
+                Poll::Ready(None) => self.commands = None,
+                Poll::Pending => return,
+            }
+        }
+    }
+
+    fn transmit(&mut self, now: Instant) {
+        while let Some(Outgoing { kind, head, data, carried, .. }) = self.machine.poll_transmit() {
+            let mask = self.masks.next();
+            websocket::encode(&mut self.output, kind.into(), &[head], &data, mask);
+            if carried > 0 {
+                if self.clocks.sent == self.clocks.confirmed {
+                    self.clocks.vouched = now;
+                    self.clocks.progress = now;
+                }
+                self.clocks.sent += carried as u64;
+            }
+        }
+    }
+
+    /// Writes what is waiting; returns whether all of it went.
+    fn poll_drain(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        while self.written < self.output.len() {
+            let rest = &self.output[self.written..];
+            match Pin::new(&mut self.io).poll_write(cx, rest) {
+                Poll::Ready(Ok(count)) if count > 0 => {
+                    self.written += count;
+                    self.needs_flush = true;
+                    self.clocks.progress = now;
+                }
+                Poll::Ready(_) => {
+                    self.fail_writing();
+                    return false;
+                }
+                Poll::Pending => return false,
+            }
+        }
+        let wrote = !self.output.is_empty();
+        self.output.clear();
+        self.written = 0;
+        if self.needs_flush {
+            match Pin::new(&mut self.io).poll_flush(cx) {
+                Poll::Ready(Ok(())) => self.needs_flush = false,
+                Poll::Ready(Err(_)) => self.fail_writing(),
+                Poll::Pending => {}
+            }
+        }
+        wrote
+    }
+
+    fn fail_writing(&mut self) {
+        self.write_failed = true;
+        self.output.clear();
+        self.written = 0;
+        self.needs_flush = false;
+        self.commands = None;
+    }
+
+    fn waiting(&self) -> usize {
+        self.output.len() - self.written
+    }
+
+    fn frame(&mut self, opcode: Opcode, payload: &[u8]) {
+        let mask = self.masks.next();
+        websocket::encode(&mut self.output, opcode, &[], payload, mask);
+    }
+
+    fn ping_when_due(&mut self, now: Instant) {
+        let open = matches!(self.phase, Phase::Opening { .. } | Phase::Open);
+        if open && self.pings() && !self.clocks.blocked && now >= self.clocks.next_ping {
+            self.frame(Opcode::Ping, &self.clocks.sent.to_be_bytes());
+            self.clocks.next_ping = now + self.ping_interval();
+        }
+    }
+
+    fn pings(&self) -> bool {
+        !self.limits.keepalive.is_zero()
+    }
+
+    /// A short dead-peer limit needs more pings than were asked for, or quiet peers would look dead.
+    fn ping_interval(&self) -> Duration {
+        self.limits.keepalive.min(self.limits.keepalive_timeout / 3).max(SHORTEST)
+    }
+
+    // Ending
+
+    fn is_closing(&self) -> bool {
+        matches!(self.phase, Phase::Closing { .. })
+    }
+
+    fn say_goodbye(&mut self, code: u16, wait: Duration, ending: Ending, now: Instant) {
+        if !self.write_failed {
+            self.frame(Opcode::Close, &code.to_be_bytes());
+        }
+        self.commands = None;
+        self.phase = Phase::Closing { until: now + wait, ending: Some(ending) };
+    }
+
+    fn poll_closed(&mut self) -> Poll<Ending> {
+        let flushed = self.write_failed || (self.output.is_empty() && !self.needs_flush);
+        match &mut self.phase {
+            Phase::Closing { ending, .. } if flushed => {
+                ending.take().map_or(Poll::Pending, Poll::Ready)
+            }
+            _ => Poll::Pending,
+        }
+    }
+
+    // Time
+
+    /// Whether bytes of the caller's may lie unread at the remote side.
+    fn data_waits(&self) -> bool {
+        if self.pings() { self.clocks.sent > self.clocks.confirmed } else { self.waiting() > 0 }
+    }
+
+    fn probe_interval(&self) -> Duration {
+        PROBE_INTERVAL.min(self.limits.keepalive_timeout / 4).max(SHORTEST)
+    }
+
+    fn poll_probe(&mut self, cx: &mut Context<'_>, now: Instant) {
+        if !self.data_waits() || self.clocks.blocked {
+            self.probe = None;
+            return;
+        }
+        let last = self.clocks.alive.max(self.clocks.vouched).max(self.clocks.probed);
+        if self.probe.is_none() && now >= last + self.probe_interval() {
+            let dial = Arc::clone(&self.dial);
+            self.probe = Some(Box::pin(async move { dial.probe().await }));
+        }
+        if let Some(probe) = &mut self.probe
+            && let Poll::Ready(answer) = probe.as_mut().poll(cx)
+        {
+            self.probe = None;
+            self.clocks.probed = now;
+            match answer {
+                Ok(()) => self.clocks.vouched = now,
+                Err(error) => tracing::debug!(error = %error.report(), "probe failed"),
+            }
+        }
+    }
+
+    /// Waits for the next time limit, and acts on those that passed.
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
+        loop {
+            let Some(next) = self.next_limit() else { return Poll::Pending };
+            if self.timer.deadline() != next {
+                self.timer.as_mut().reset(next);
+            }
+            ready!(self.timer.as_mut().poll(cx));
+            let now = Instant::now();
+            if now.duration_since(next) > STOPPED {
+                // Stopped, or asleep: the peer could not be heard meanwhile. Ask it first.
+                self.clocks.restart(now);
+                self.clocks.next_ping = now;
+            }
+            if let Some(ending) = self.passed_limit(now) {
+                return Poll::Ready(ending);
+            }
+            self.poll_probe(cx, now);
+            self.poll_write(cx, now);
+            if let Poll::Ready(ending) = self.poll_closed() {
+                return Poll::Ready(ending);
+            }
+        }
+    }
+
+    /// The limits that run now, with what they mean.
+    fn limits(&self) -> [(Option<Instant>, fn() -> Ending); 5] {
+        let clocks = &self.clocks;
+        let listening = !clocks.blocked && matches!(self.phase, Phase::Open) && !self.write_failed;
+        let waits = self.data_waits();
+        let heard = clocks.alive.max(clocks.vouched);
+        let opening = match self.phase {
+            Phase::Opening { until } => Some(until),
+            _ => None,
+        };
+        let when = |condition: bool, instant: Instant| condition.then_some(instant);
+        [
+            (self.deadline, || Ending::Deadline),
+            (opening, || Ending::NothingFlows),
+            (
+                when(
+                    listening && self.pings() && !waits,
+                    clocks.alive + self.limits.keepalive_timeout,
+                ),
+                || Ending::Silent,
+            ),
+            (
+                when(listening && self.pings() && waits, heard + self.limits.keepalive_timeout),
+                || Ending::Unreachable,
+            ),
+            (when(listening && waits, clocks.progress + self.limits.stall), || Ending::Stalled),
+        ]
+    }
+
+    fn next_limit(&self) -> Option<Instant> {
+        let clocks = &self.clocks;
+        let until = match self.phase {
+            Phase::Settled { until } | Phase::Closing { until, .. } => Some(until),
+            Phase::Opening { .. } | Phase::Open => None,
+        };
+        let open = matches!(self.phase, Phase::Opening { .. } | Phase::Open);
+        let ping = (open
+            && self.pings()
+            && !clocks.blocked
+            && !self.write_failed
+            && self.waiting() < CONTROL_ROOM)
+            .then_some(clocks.next_ping);
+        let last = clocks.alive.max(clocks.vouched).max(clocks.probed);
+        let probe = (open && self.data_waits() && !clocks.blocked && self.probe.is_none())
+            .then(|| last + self.probe_interval());
+        let limits = self.limits().into_iter().filter_map(|(instant, _)| instant);
+        limits.chain(until).chain(ping).chain(probe).min()
+    }
+
+    fn passed_limit(&mut self, now: Instant) -> Option<Ending> {
+        match &mut self.phase {
+            Phase::Closing { until, ending } if now >= *until => return ending.take(),
+            Phase::Settled { until } if now >= *until => return Some(Ending::Lingered),
+            _ => {}
+        }
+        let passed = |(instant, ending): (Option<Instant>, fn() -> Ending)| {
+            instant.filter(|instant| now >= *instant).map(|_| ending())
+        };
+        let ending = self.limits().into_iter().find_map(passed)?;
+        if self.is_closing() || self.write_failed {
+            return Some(ending);
+        }
+        // A last word to a peer that may still listen; 1001: going away.
+        self.say_goodbye(1001, FAREWELL_WAIT, ending, now);
+        self.deadline = None;
+        None
+    }
+}
+
+/// Masking keys, fetched in batches from the operating system (RFC 6455, 5.3: unpredictable).
+struct Masks {
+    keys: [u8; 256],
+    used: usize,
+}
+
+impl Default for Masks {
+    fn default() -> Self {
+        Self { keys: [0; 256], used: 256 }
+    }
+}
+
+impl Masks {
+    fn next(&mut self) -> [u8; 4] {
+        if self.used + 4 > self.keys.len() {
+            // Without random numbers there would have been no TLS and no handshake.
+            let filled = getrandom::fill(&mut self.keys);
+            tracing::trace!(ok = filled.is_ok(), "masking keys");
+            self.used = 0;
+        }
+        let key = [0, 1, 2, 3].map(|index| self.keys[self.used + index]);
+        self.used += 4;
+        key
+    }
+}
+
+#[cfg(test)]
+#[path = "driver_tests.rs"]
+mod tests;

@@ -1,0 +1,176 @@
+//! What the last word of a session and the end of its connection mean together.
+//!
+//! Lives here: the rule that no status is never success, and its words. Never here: exit codes.
+
+use std::time::Duration;
+
+use super::driver::Ending;
+use crate::error::{Error, ErrorKind, Result};
+use crate::protocol::request::Limits;
+use crate::protocol::status::{self, Confidence, ExitStatus, Verdict};
+use crate::protocol::subprotocol::{StatusForm, Subprotocol};
+use crate::protocol::text::escape;
+
+/// Returns the exit status, or why there is none. A verdict wins over every ending.
+pub(super) fn read(
+    verdict: Option<Verdict>,
+    ending: &Ending,
+    subprotocol: Subprotocol,
+    limits: &Limits,
+) -> Result<ExitStatus> {
+    match verdict {
+        Some(Verdict::Exited { code }) => {
+            Ok(ExitStatus { code, confidence: Confidence::Confirmed })
+        }
+        Some(Verdict::NotStarted { message, .. }) => Err(not_started(&message)),
+        Some(Verdict::Failed { message, .. }) => Err(Error::new(
+            ErrorKind::Lost,
+            format!("the session failed without an exit code: {}", escape(&message)),
+        )
+        .because("the failure came after the start, or does not say that nothing was started")),
+        Some(Verdict::Unreadable { problem }) => Err(Error::new(
+            ErrorKind::Protocol,
+            format!("the exit status cannot be read, so the outcome is not known: {problem}"),
+        )),
+        None => Err(lost(ending, subprotocol, limits)),
+    }
+}
+
+fn not_started(message: &str) -> Error {
+    let error = Error::new(ErrorKind::NotStarted, escape(message));
+    if status::is_cri_dockerd(message) {
+        return error
+            .because("cri-dockerd cannot take v5 behind Kubernetes 1.36 (cri-dockerd#569)")
+            .remedy("--protocol v4   # works there; stdin cannot end");
+    }
+    if message.contains("executable file not found") || message.contains("no such file or") {
+        return error.because("the command is not in the container's image, or not in its PATH");
+    }
+    error
+}
+
+fn lost(ending: &Ending, subprotocol: Subprotocol, limits: &Limits) -> Error {
+    let unknown = |what: &str| {
+        Error::new(ErrorKind::Lost, format!("{what} before the command reported a status; outcome unknown"))
+    };
+    match ending {
+        Ending::Abandoned => Error::new(
+            ErrorKind::Closed,
+            "the session was closed from this side before the command reported a status",
+        )
+        .because("the remote process was not told to stop, and may live on"),
+        Ending::Deadline => Error::new(
+            ErrorKind::Timeout,
+            "the time limit passed before the command reported a status (--timeout)",
+        )
+        .because("the session was closed; the remote process may live on"),
+        Ending::Violation(error) => Error::from(error.clone()),
+        Ending::Closed(close) if subprotocol.status_form() == StatusForm::Text => {
+            unknown("the stream ended").because(format!(
+                "{subprotocol} carries no exit status{}",
+                close_words(close.code, &close.reason)
+            ))
+        }
+        Ending::Closed(close) => unknown("the server closed the stream").because(format!(
+            "no status came: a node or an intermediary ended the stream{}",
+            close_words(close.code, &close.reason)
+        )),
+        Ending::Broken(error) => {
+            unknown("the connection broke").because(escape(&error.to_string()))
+        }
+        Ending::EndOfStream => unknown("the connection ended")
+            .because("the stream ended without a Close frame: an API server or node restart, or an intermediary"),
+        Ending::Lingered => unknown("the stream fell silent"),
+        Ending::NothingFlows => unknown("the server accepted the session, but nothing flows,")
+            .because(format!(
+                "not one byte within {} of the 101 (--connect-timeout): a tunnel or reverse proxy \
+                 before the API server passes the upgrade, but not what follows",
+                seconds(limits.connect)
+            ))
+            .remedy("reach the API server without that proxy, or let it pass WebSockets"),
+        Ending::Silent => unknown("the server fell silent").because(format!(
+            "no byte, not even an answer to a ping, within {} (--keepalive-timeout)",
+            seconds(limits.keepalive_timeout)
+        )),
+        Ending::Unreachable => unknown("the server became unreachable").because(format!(
+            "input lay unread, and a second connection got no answer within {} (--keepalive-timeout)",
+            seconds(limits.keepalive_timeout)
+        )),
+        Ending::Stalled => unknown("the command left its input unread for too long,")
+            .because(format!(
+                "no byte moved in either direction for {} (--stall-timeout), while the server was reachable",
+                seconds(limits.stall)
+            )),
+    }
+}
+
+fn close_words(code: Option<u16>, reason: &str) -> String {
+    let code = code.map_or_else(|| "no close code".to_owned(), |code| format!("close code {code}"));
+    if reason.is_empty() { format!(" ({code})") } else { format!(" ({code}: {})", escape(reason)) }
+}
+
+fn seconds(limit: Duration) -> String {
+    format!("{limit:?}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+    use crate::protocol::error::ProtocolError;
+    use crate::protocol::websocket::CloseFrame;
+
+    fn endings() -> Vec<(Ending, ErrorKind)> {
+        vec![
+            (Ending::Abandoned, ErrorKind::Closed),
+            (Ending::Broken(io::ErrorKind::ConnectionReset.into()), ErrorKind::Lost),
+            (Ending::Closed(CloseFrame::default()), ErrorKind::Lost),
+            (Ending::Deadline, ErrorKind::Timeout),
+            (Ending::EndOfStream, ErrorKind::Lost),
+            (Ending::Lingered, ErrorKind::Lost),
+            (Ending::NothingFlows, ErrorKind::Lost),
+            (Ending::Silent, ErrorKind::Lost),
+            (Ending::Stalled, ErrorKind::Lost),
+            (Ending::Unreachable, ErrorKind::Lost),
+            (Ending::Violation(ProtocolError::MaskedFrame), ErrorKind::Protocol),
+        ]
+    }
+
+    #[test]
+    fn no_status_is_never_success() {
+        for subprotocol in Subprotocol::ALL {
+            for (ending, kind) in endings() {
+                let error = read(None, &ending, subprotocol, &Limits::default()).unwrap_err();
+                assert_eq!(error.kind(), kind, "{ending:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_verdict_wins_over_every_ending() {
+        for (ending, _) in endings() {
+            let verdict = Some(Verdict::Exited { code: 3 });
+            let status = read(verdict, &ending, Subprotocol::V4, &Limits::default()).unwrap();
+            assert_eq!(status.code, 3);
+        }
+    }
+
+    #[test]
+    fn foreign_words_are_escaped() {
+        let close = CloseFrame { code: Some(1011), reason: "\x1b[2J".into() };
+        let limits = Limits::default();
+        let error = read(None, &Ending::Closed(close), Subprotocol::V4, &limits).unwrap_err();
+        assert!(error.why().unwrap().ends_with("(close code 1011: \\u{1b}[2J)"));
+    }
+
+    #[test]
+    fn cri_dockerd_is_named_with_its_remedy() {
+        let message = "Internal error occurred: error sending request: Post \"//x\": no Host".to_owned();
+        let verdict = Some(Verdict::NotStarted { reason: None, message });
+        let error =
+            read(verdict, &Ending::Lingered, Subprotocol::V5, &Limits::default()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotStarted);
+        assert!(error.remedies()[0].starts_with("--protocol v4"));
+    }
+}
