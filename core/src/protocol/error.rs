@@ -74,7 +74,9 @@ pub enum ProtocolError {
         limit: u64,
     },
     /// A name that is no subprotocol of exec or attach.
-    #[error("unknown protocol {name:?}, known are v5.channel.k8s.io, v4.channel.k8s.io, v4.base64.channel.k8s.io, channel.k8s.io, base64.channel.k8s.io")]
+    #[error(
+        "unknown protocol {name:?}, known are v5.channel.k8s.io, v4.channel.k8s.io, v4.base64.channel.k8s.io, channel.k8s.io, base64.channel.k8s.io"
+    )]
     UnknownSubprotocol {
         /// What was given.
         name: String,

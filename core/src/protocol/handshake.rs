@@ -47,7 +47,10 @@ pub fn headers(key: &str, offer: &[Subprotocol]) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(5);
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-    headers.insert(http::header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+    headers.insert(
+        http::header::SEC_WEBSOCKET_VERSION,
+        HeaderValue::from_static("13"),
+    );
     insert(&mut headers, http::header::SEC_WEBSOCKET_KEY, key);
     if !names.is_empty() {
         insert(&mut headers, SEC_WEBSOCKET_PROTOCOL, &names.join(", "));
@@ -75,11 +78,15 @@ pub fn check(
     if accept != Some(accept_key(key).as_bytes()) {
         return Err(HandshakeError::AcceptKey);
     }
-    if let Some(extension) = headers.get(SEC_WEBSOCKET_EXTENSIONS).filter(|value| !value.is_empty())
+    if let Some(extension) = headers
+        .get(SEC_WEBSOCKET_EXTENSIONS)
+        .filter(|value| !value.is_empty())
     {
         return Err(HandshakeError::Extension(lossy(extension)));
     }
-    let chosen = headers.get(SEC_WEBSOCKET_PROTOCOL).filter(|value| !value.is_empty());
+    let chosen = headers
+        .get(SEC_WEBSOCKET_PROTOCOL)
+        .filter(|value| !value.is_empty());
     match chosen.map(lossy) {
         None if offer.is_empty() => Ok(None),
         None => Err(HandshakeError::NoSubprotocol),
@@ -128,12 +135,18 @@ mod tests {
     fn answer(change: &[(&'static str, &'static str)]) -> HeaderMap {
         let mut headers = HeaderMap::new();
         headers.insert("upgrade", HeaderValue::from_static("WebSocket"));
-        headers.insert("connection", HeaderValue::from_static("keep-alive, Upgrade"));
+        headers.insert(
+            "connection",
+            HeaderValue::from_static("keep-alive, Upgrade"),
+        );
         headers.insert(
             "sec-websocket-accept",
             HeaderValue::from_static("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="),
         );
-        headers.insert("sec-websocket-protocol", HeaderValue::from_static("v4.channel.k8s.io"));
+        headers.insert(
+            "sec-websocket-protocol",
+            HeaderValue::from_static("v4.channel.k8s.io"),
+        );
         for (name, value) in change {
             headers.insert(*name, HeaderValue::from_static(value));
         }
@@ -142,7 +155,10 @@ mod tests {
 
     #[test]
     fn the_example_of_the_rfc_is_accepted() {
-        assert_eq!(check(&answer(&[]), KEY, &[Subprotocol::V4]), Ok(Some(Subprotocol::V4)));
+        assert_eq!(
+            check(&answer(&[]), KEY, &[Subprotocol::V4]),
+            Ok(Some(Subprotocol::V4))
+        );
     }
 
     #[test]
@@ -150,13 +166,22 @@ mod tests {
         let offer = [Subprotocol::V4];
         for (change, error) in [
             ([("upgrade", "h2c")], HandshakeError::Header("Upgrade")),
-            ([("connection", "close")], HandshakeError::Header("Connection")),
-            ([("sec-websocket-accept", "AAAA")], HandshakeError::AcceptKey),
+            (
+                [("connection", "close")],
+                HandshakeError::Header("Connection"),
+            ),
+            (
+                [("sec-websocket-accept", "AAAA")],
+                HandshakeError::AcceptKey,
+            ),
             (
                 [("sec-websocket-extensions", "permessage-deflate")],
                 HandshakeError::Extension("permessage-deflate".into()),
             ),
-            ([("sec-websocket-protocol", "")], HandshakeError::NoSubprotocol),
+            (
+                [("sec-websocket-protocol", "")],
+                HandshakeError::NoSubprotocol,
+            ),
             (
                 [("sec-websocket-protocol", "v5.channel.k8s.io")],
                 HandshakeError::Subprotocol("v5.channel.k8s.io".into()),

@@ -23,7 +23,10 @@ pub struct PodRef {
 impl PodRef {
     /// Names a pod.
     pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
-        Self { namespace: namespace.into(), name: name.into() }
+        Self {
+            namespace: namespace.into(),
+            name: name.into(),
+        }
     }
 }
 
@@ -255,13 +258,18 @@ pub fn exec(
     options: &ExecOptions,
 ) -> Result<Request<()>, ProtocolError> {
     if command.is_empty() {
-        return Err(ProtocolError::UnusableRequest("no command to execute".to_owned()));
+        return Err(ProtocolError::UnusableRequest(
+            "no command to execute".to_owned(),
+        ));
     }
     if let Some(argument) = command.iter().position(|argument| argument.contains('\0')) {
         let text = format!("argument {argument} of the command holds a NUL byte");
         return Err(ProtocolError::UnusableRequest(text));
     }
-    let mut query: Vec<_> = command.iter().map(|argument| ("command", argument.as_str())).collect();
+    let mut query: Vec<_> = command
+        .iter()
+        .map(|argument| ("command", argument.as_str()))
+        .collect();
     streams(&mut query, container, options)?;
     get(&pod_path(pod, "exec"), &query)
 }
@@ -321,17 +329,27 @@ pub fn get(path: &str, query: &[(&str, &str)]) -> Result<Request<()>, ProtocolEr
         target.push('=');
         target.push_str(&encode(value));
     }
-    Request::builder().method(Method::GET).uri(&target).body(()).map_err(|error| {
-        let text = format!("the request of {} bytes cannot be sent: {error}", target.len());
-        ProtocolError::UnusableRequest(text)
-    })
+    Request::builder()
+        .method(Method::GET)
+        .uri(&target)
+        .body(())
+        .map_err(|error| {
+            let text = format!(
+                "the request of {} bytes cannot be sent: {error}",
+                target.len()
+            );
+            ProtocolError::UnusableRequest(text)
+        })
 }
 
 /// Percent-encodes all but the unreserved characters of RFC 3986.
 #[must_use]
 pub fn encode(text: &str) -> String {
-    const RESERVED: &AsciiSet =
-        &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+    const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
+        .remove(b'-')
+        .remove(b'.')
+        .remove(b'_')
+        .remove(b'~');
     utf8_percent_encode(text, RESERVED).to_string()
 }
 
@@ -346,7 +364,13 @@ mod tests {
     #[test]
     fn exec_names_all_streams() {
         let pod = PodRef::new("default", "web-0");
-        let request = exec(&pod, Some("app"), &words("echo a&b"), &ExecOptions::default()).unwrap();
+        let request = exec(
+            &pod,
+            Some("app"),
+            &words("echo a&b"),
+            &ExecOptions::default(),
+        )
+        .unwrap();
         assert_eq!(
             request.uri(),
             "/api/v1/namespaces/default/pods/web-0/exec?command=echo&command=a%26b&container=app\
@@ -359,7 +383,13 @@ mod tests {
         let pod = PodRef::new("default", "web-0");
         let options = ExecOptions::default().tty(true).stdin(true);
         let request = exec(&pod, None, &words("sh"), &options).unwrap();
-        assert!(request.uri().query().unwrap().ends_with("stdin=true&stdout=true&stderr=false&tty=true"));
+        assert!(
+            request
+                .uri()
+                .query()
+                .unwrap()
+                .ends_with("stdin=true&stdout=true&stderr=false&tty=true")
+        );
     }
 
     #[test]
@@ -376,7 +406,10 @@ mod tests {
         let options = ExecOptions::default();
         assert_eq!(options.offers(), [Subprotocol::V4, Subprotocol::V5]);
         assert_eq!(options.clone().stdin(true).offers(), [Subprotocol::V5]);
-        assert_eq!(options.stdin(true).tty(true).offers(), [Subprotocol::V4, Subprotocol::V5]);
+        assert_eq!(
+            options.stdin(true).tty(true).offers(),
+            [Subprotocol::V4, Subprotocol::V5]
+        );
     }
 
     #[test]

@@ -94,9 +94,9 @@ pub fn read(form: StatusForm, payload: &[u8], touched: bool, done: bool) -> Opti
         return Some(Verdict::Unreadable { problem });
     }
     match form {
-        StatusForm::Text => done.then(|| {
-            failure(None, String::from_utf8_lossy(payload).into_owned(), touched)
-        }),
+        StatusForm::Text => {
+            done.then(|| failure(None, String::from_utf8_lossy(payload).into_owned(), touched))
+        }
         StatusForm::Object => match serde_json::from_slice::<Status>(payload) {
             Ok(status) => Some(status.verdict(payload, touched)),
             Err(error) if error.is_eof() && !done => None,
@@ -111,7 +111,9 @@ pub fn read(form: StatusForm, payload: &[u8], touched: bool, done: bool) -> Opti
 /// API server's own. They are matched at the places where those programs put them.
 #[must_use]
 pub fn is_start_failure(message: &str) -> bool {
-    let message = message.strip_prefix("Internal error occurred: ").unwrap_or(message);
+    let message = message
+        .strip_prefix("Internal error occurred: ")
+        .unwrap_or(message);
     let starts = START_FAILURES.iter().any(|text| message.starts_with(text));
     let in_container = RUNTIME_PREFIXES
         .iter()
@@ -123,7 +125,9 @@ pub fn is_start_failure(message: &str) -> bool {
 /// Tells whether this is the failure of cri-dockerd behind Kubernetes 1.36 (`v4` works there).
 #[must_use]
 pub fn is_cri_dockerd(message: &str) -> bool {
-    let message = message.strip_prefix("Internal error occurred: ").unwrap_or(message);
+    let message = message
+        .strip_prefix("Internal error occurred: ")
+        .unwrap_or(message);
     message.starts_with(CRI_DOCKERD)
 }
 
@@ -140,8 +144,11 @@ const START_FAILURES: &[&str] = &[
 ];
 
 /// What runtimes put before their own words (CRI streaming server, containerd, CRI-O).
-const RUNTIME_PREFIXES: &[&str] =
-    &["error executing command in container: ", "error attaching to container: ", "failed to exec in container: "];
+const RUNTIME_PREFIXES: &[&str] = &[
+    "error executing command in container: ",
+    "error attaching to container: ",
+    "failed to exec in container: ",
+];
 
 const RUNTIME_FAILURES: &[&str] = &[
     "failed to start exec ",
@@ -184,9 +191,7 @@ impl Status {
                 Some(code) if code != 0 => Verdict::Exited { code },
                 _ => unreadable("the status names no exit code between 1 and 255", payload),
             },
-            (Some("Failure"), _) => {
-                failure(self.reason, self.message.unwrap_or_default(), touched)
-            }
+            (Some("Failure"), _) => failure(self.reason, self.message.unwrap_or_default(), touched),
             _ => unreadable("the status says neither Success nor Failure", payload),
         }
     }
@@ -194,7 +199,9 @@ impl Status {
     /// client-go remotecommand/v4.go: the cause with reason `ExitCode`; kubectl reads eight bits.
     fn exit_code(&self) -> Option<u8> {
         let causes = self.details.as_ref()?.causes.as_ref()?;
-        let cause = causes.iter().find(|cause| cause.reason.as_deref() == Some("ExitCode"))?;
+        let cause = causes
+            .iter()
+            .find(|cause| cause.reason.as_deref() == Some("ExitCode"))?;
         cause.message.as_deref()?.parse().ok()
     }
 }
@@ -208,5 +215,7 @@ fn failure(reason: Option<String>, message: String, touched: bool) -> Verdict {
 }
 
 fn unreadable(what: &str, payload: &[u8]) -> Verdict {
-    Verdict::Unreadable { problem: format!("{what}: {}", excerpt(payload, 200)) }
+    Verdict::Unreadable {
+        problem: format!("{what}: {}", excerpt(payload, 200)),
+    }
 }

@@ -47,8 +47,13 @@ pub enum Subprotocol {
 
 impl Subprotocol {
     /// All of them, newest first.
-    pub const ALL: [Self; 5] =
-        [Self::V5, Self::V4, Self::V4Base64, Self::Channel, Self::Base64Channel];
+    pub const ALL: [Self; 5] = [
+        Self::V5,
+        Self::V4,
+        Self::V4Base64,
+        Self::Channel,
+        Self::Base64Channel,
+    ];
 
     /// Returns the name on the wire.
     #[must_use]
@@ -65,7 +70,9 @@ impl Subprotocol {
     /// Returns the subprotocol with exactly this name on the wire.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|subprotocol| subprotocol.name() == name)
+        Self::ALL
+            .into_iter()
+            .find(|subprotocol| subprotocol.name() == name)
     }
 
     /// Returns how bytes travel inside a message.
@@ -116,8 +123,9 @@ impl FromStr for Subprotocol {
         match name {
             "v4" => Ok(Self::V4),
             "v5" => Ok(Self::V5),
-            _ => Self::parse(name)
-                .ok_or_else(|| ProtocolError::UnknownSubprotocol { name: name.to_owned() }),
+            _ => Self::parse(name).ok_or_else(|| ProtocolError::UnknownSubprotocol {
+                name: name.to_owned(),
+            }),
         }
     }
 }

@@ -51,7 +51,10 @@ mod tests {
 
     #[test]
     fn escapes_what_steers_a_terminal() {
-        assert_eq!(escape("a\x1b[31m\u{9b}2J\r\n\u{202e}b"), "a\\u{1b}[31m\\u{9b}2J\\r\\n\\u{202e}b");
+        assert_eq!(
+            escape("a\x1b[31m\u{9b}2J\r\n\u{202e}b"),
+            "a\\u{1b}[31m\\u{9b}2J\\r\\n\\u{202e}b"
+        );
     }
 
     #[test]

@@ -142,12 +142,19 @@ const STOPPED: Duration = Duration::from_secs(2);
 
 enum Phase {
     /// Until the first byte.
-    Opening { until: Instant },
+    Opening {
+        until: Instant,
+    },
     Open,
     /// The last word was said.
-    Settled { until: Instant },
+    Settled {
+        until: Instant,
+    },
     /// Our Close is on its way; then it is over.
-    Closing { until: Instant, ending: Option<Ending> },
+    Closing {
+        until: Instant,
+        ending: Option<Ending>,
+    },
 }
 
 struct Driver<M: Machine> {
@@ -211,7 +218,11 @@ where
 {
     fn new(setup: Setup<M>) -> Self {
         let now = Instant::now();
-        let first_ping = if setup.limits.keepalive.is_zero() { None } else { Some(now) };
+        let first_ping = if setup.limits.keepalive.is_zero() {
+            None
+        } else {
+            Some(now)
+        };
         Self {
             io: setup.io,
             machine: setup.machine,
@@ -223,7 +234,9 @@ where
             life: setup.life,
             dial: setup.dial,
             observe: setup.observe,
-            phase: Phase::Opening { until: now + setup.limits.connect },
+            phase: Phase::Opening {
+                until: now + setup.limits.connect,
+            },
             decoder: Decoder::default(),
             input: BytesMut::new(),
             output: Vec::with_capacity(CONTROL_ROOM),
@@ -331,7 +344,11 @@ where
     fn deliver(&mut self, discarding: bool) {
         while let Some(event) = self.machine.poll_event() {
             (self.observe)(Seen::Event(&event));
-            let refused = if discarding { Err(event) } else { self.events.push(event) };
+            let refused = if discarding {
+                Err(event)
+            } else {
+                self.events.push(event)
+            };
             if let Err(event) = refused {
                 (self.observe)(Seen::Discarded(&event));
             }
@@ -340,14 +357,18 @@ where
 
     fn settle(&mut self, now: Instant) {
         if self.machine.is_settled() && matches!(self.phase, Phase::Open) {
-            self.phase = Phase::Settled { until: now + CLOSE_WAIT };
+            self.phase = Phase::Settled {
+                until: now + CLOSE_WAIT,
+            };
             // Nothing but Close may follow the last word; whoever writes learns it.
             self.commands = None;
         }
     }
 
     fn confirm(&mut self, payload: &[u8], now: Instant) {
-        let Ok(payload) = payload.try_into() else { return };
+        let Ok(payload) = payload.try_into() else {
+            return;
+        };
         let confirmed = u64::from_be_bytes(payload).min(self.clocks.sent);
         if confirmed > self.clocks.confirmed {
             self.clocks.confirmed = confirmed;
@@ -385,7 +406,9 @@ where
             self.transmit(now);
         }
         while self.waiting() < WRITE_SIZE {
-            let Some(commands) = &self.commands else { return };
+            let Some(commands) = &self.commands else {
+                return;
+            };
             match commands.poll_next(cx) {
                 Poll::Ready(Some(command)) => {
                     (self.observe)(Seen::Command(&command));
@@ -399,7 +422,14 @@ where
     }
 
     fn transmit(&mut self, now: Instant) {
-        while let Some(Outgoing { kind, head, data, carried, .. }) = self.machine.poll_transmit() {
+        while let Some(Outgoing {
+            kind,
+            head,
+            data,
+            carried,
+            ..
+        }) = self.machine.poll_transmit()
+        {
             let mask = self.masks.next();
             websocket::encode(&mut self.output, kind.into(), &[head], &data, mask);
             if carried > 0 {
@@ -473,7 +503,10 @@ where
 
     /// A short dead-peer limit needs more pings than were asked for, or quiet peers would look dead.
     fn ping_interval(&self) -> Duration {
-        self.limits.keepalive.min(self.limits.keepalive_timeout / 3).max(SHORTEST)
+        self.limits
+            .keepalive
+            .min(self.limits.keepalive_timeout / 3)
+            .max(SHORTEST)
     }
 
     // Ending
@@ -487,7 +520,10 @@ where
             self.frame(Opcode::Close, &code.to_be_bytes());
         }
         self.commands = None;
-        self.phase = Phase::Closing { until: now + wait, ending: Some(ending) };
+        self.phase = Phase::Closing {
+            until: now + wait,
+            ending: Some(ending),
+        };
     }
 
     fn poll_closed(&mut self) -> Poll<Ending> {
@@ -504,11 +540,17 @@ where
 
     /// Whether bytes of the caller's may lie unread at the remote side.
     fn data_waits(&self) -> bool {
-        if self.pings() { self.clocks.sent > self.clocks.confirmed } else { self.waiting() > 0 }
+        if self.pings() {
+            self.clocks.sent > self.clocks.confirmed
+        } else {
+            self.waiting() > 0
+        }
     }
 
     fn probe_interval(&self) -> Duration {
-        PROBE_INTERVAL.min(self.limits.keepalive_timeout / 4).max(SHORTEST)
+        PROBE_INTERVAL
+            .min(self.limits.keepalive_timeout / 4)
+            .max(SHORTEST)
     }
 
     fn poll_probe(&mut self, cx: &mut Context<'_>, now: Instant) {
@@ -516,7 +558,11 @@ where
             self.probe = None;
             return;
         }
-        let last = self.clocks.alive.max(self.clocks.vouched).max(self.clocks.probed);
+        let last = self
+            .clocks
+            .alive
+            .max(self.clocks.vouched)
+            .max(self.clocks.probed);
         if self.probe.is_none() && now >= last + self.probe_interval() {
             let dial = Arc::clone(&self.dial);
             self.probe = Some(Box::pin(async move { dial.probe().await }));
@@ -536,7 +582,9 @@ where
     /// Waits for the next time limit, and acts on those that passed.
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
         loop {
-            let Some(next) = self.next_limit() else { return Poll::Pending };
+            let Some(next) = self.next_limit() else {
+                return Poll::Pending;
+            };
             if self.timer.deadline() != next {
                 self.timer.as_mut().reset(next);
             }
@@ -580,10 +628,16 @@ where
                 || Ending::Silent,
             ),
             (
-                when(listening && self.pings() && waits, heard + self.limits.keepalive_timeout),
+                when(
+                    listening && self.pings() && waits,
+                    heard + self.limits.keepalive_timeout,
+                ),
                 || Ending::Unreachable,
             ),
-            (when(listening && waits, clocks.progress + self.limits.stall), || Ending::Stalled),
+            (
+                when(listening && waits, clocks.progress + self.limits.stall),
+                || Ending::Stalled,
+            ),
         ]
     }
 
@@ -635,7 +689,10 @@ struct Masks {
 
 impl Default for Masks {
     fn default() -> Self {
-        Self { keys: [0; 256], used: 256 }
+        Self {
+            keys: [0; 256],
+            used: 256,
+        }
     }
 }
 
@@ -652,7 +709,3 @@ impl Masks {
         key
     }
 }
-
-#[cfg(test)]
-#[path = "driver_tests.rs"]
-mod tests;

@@ -19,13 +19,17 @@ pub(super) fn read(
     limits: &Limits,
 ) -> Result<ExitStatus> {
     match verdict {
-        Some(Verdict::Exited { code }) => {
-            Ok(ExitStatus { code, confidence: Confidence::Confirmed })
-        }
+        Some(Verdict::Exited { code }) => Ok(ExitStatus {
+            code,
+            confidence: Confidence::Confirmed,
+        }),
         Some(Verdict::NotStarted { message, .. }) => Err(not_started(&message)),
         Some(Verdict::Failed { message, .. }) => Err(Error::new(
             ErrorKind::Lost,
-            format!("the session failed without an exit code: {}", escape(&message)),
+            format!(
+                "the session failed without an exit code: {}",
+                escape(&message)
+            ),
         )
         .because("the failure came after the start, or does not say that nothing was started")),
         Some(Verdict::Unreadable { problem }) => Err(Error::new(
@@ -51,7 +55,10 @@ fn not_started(message: &str) -> Error {
 
 fn lost(ending: &Ending, subprotocol: Subprotocol, limits: &Limits) -> Error {
     let unknown = |what: &str| {
-        Error::new(ErrorKind::Lost, format!("{what} before the command reported a status; outcome unknown"))
+        Error::new(
+            ErrorKind::Lost,
+            format!("{what} before the command reported a status; outcome unknown"),
+        )
     };
     match ending {
         Ending::Abandoned => Error::new(
@@ -105,8 +112,15 @@ fn lost(ending: &Ending, subprotocol: Subprotocol, limits: &Limits) -> Error {
 }
 
 fn close_words(code: Option<u16>, reason: &str) -> String {
-    let code = code.map_or_else(|| "no close code".to_owned(), |code| format!("close code {code}"));
-    if reason.is_empty() { format!(" ({code})") } else { format!(" ({code}: {})", escape(reason)) }
+    let code = code.map_or_else(
+        || "no close code".to_owned(),
+        |code| format!("close code {code}"),
+    );
+    if reason.is_empty() {
+        format!(" ({code})")
+    } else {
+        format!(" ({code}: {})", escape(reason))
+    }
 }
 
 fn seconds(limit: Duration) -> String {
@@ -124,7 +138,10 @@ mod tests {
     fn endings() -> Vec<(Ending, ErrorKind)> {
         vec![
             (Ending::Abandoned, ErrorKind::Closed),
-            (Ending::Broken(io::ErrorKind::ConnectionReset.into()), ErrorKind::Lost),
+            (
+                Ending::Broken(io::ErrorKind::ConnectionReset.into()),
+                ErrorKind::Lost,
+            ),
             (Ending::Closed(CloseFrame::default()), ErrorKind::Lost),
             (Ending::Deadline, ErrorKind::Timeout),
             (Ending::EndOfStream, ErrorKind::Lost),
@@ -133,7 +150,10 @@ mod tests {
             (Ending::Silent, ErrorKind::Lost),
             (Ending::Stalled, ErrorKind::Lost),
             (Ending::Unreachable, ErrorKind::Lost),
-            (Ending::Violation(ProtocolError::MaskedFrame), ErrorKind::Protocol),
+            (
+                Ending::Violation(ProtocolError::MaskedFrame),
+                ErrorKind::Protocol,
+            ),
         ]
     }
 
@@ -158,18 +178,35 @@ mod tests {
 
     #[test]
     fn foreign_words_are_escaped() {
-        let close = CloseFrame { code: Some(1011), reason: "\x1b[2J".into() };
+        let close = CloseFrame {
+            code: Some(1011),
+            reason: "\x1b[2J".into(),
+        };
         let limits = Limits::default();
         let error = read(None, &Ending::Closed(close), Subprotocol::V4, &limits).unwrap_err();
-        assert!(error.why().unwrap().ends_with("(close code 1011: \\u{1b}[2J)"));
+        assert!(
+            error
+                .why()
+                .unwrap()
+                .ends_with("(close code 1011: \\u{1b}[2J)")
+        );
     }
 
     #[test]
     fn cri_dockerd_is_named_with_its_remedy() {
-        let message = "Internal error occurred: error sending request: Post \"//x\": no Host".to_owned();
-        let verdict = Some(Verdict::NotStarted { reason: None, message });
-        let error =
-            read(verdict, &Ending::Lingered, Subprotocol::V5, &Limits::default()).unwrap_err();
+        let message =
+            "Internal error occurred: error sending request: Post \"//x\": no Host".to_owned();
+        let verdict = Some(Verdict::NotStarted {
+            reason: None,
+            message,
+        });
+        let error = read(
+            verdict,
+            &Ending::Lingered,
+            Subprotocol::V5,
+            &Limits::default(),
+        )
+        .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotStarted);
         assert!(error.remedies()[0].starts_with("--protocol v4"));
     }

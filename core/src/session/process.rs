@@ -18,8 +18,8 @@ use super::outcome;
 use super::queue::{self, Weigh};
 use super::transport::{Dial, Upgraded};
 use crate::error::{Error, ErrorKind, Result};
-use crate::protocol::machine::process::{self as machine, Command, Event, Streams};
 pub use crate::protocol::machine::process::Stream;
+use crate::protocol::machine::process::{self as machine, Command, Event, Streams};
 use crate::protocol::request::{Limits, Size};
 use crate::protocol::status::{Confidence, ExitStatus};
 use crate::protocol::subprotocol::Subprotocol;
@@ -168,18 +168,30 @@ impl Process {
             observe: tally.observer(),
         };
         let (limits, confirm, counted) = (setup.limits, setup.confirm, Arc::clone(&tally));
-        #[expect(clippy::disallowed_methods, reason = "the handle's drop ends this task")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the handle's drop ends this task"
+        )]
         tokio::spawn(async move {
             let (machine, ending) = driver::drive(driver).await;
             counted.unasked.store(machine.dropped(), Ordering::Relaxed);
             let outcome = conclude(&machine, &ending, setup.subprotocol, &limits, confirm).await;
             outcome_tx.send_replace(Some(outcome));
         });
-        let shared = Arc::new(Shared { life, urgent: urgent_tx, tally });
+        let shared = Arc::new(Shared {
+            life,
+            urgent: urgent_tx,
+            tally,
+        });
         Self {
             output: Output { events: event_rx },
-            stdin: setup.streams.stdin.then_some(Stdin { commands: command_tx }),
-            exit: Exit { shared, outcome: outcome_rx },
+            stdin: setup.streams.stdin.then_some(Stdin {
+                commands: command_tx,
+            }),
+            exit: Exit {
+                shared,
+                outcome: outcome_rx,
+            },
         }
     }
 
@@ -223,7 +235,11 @@ impl Process {
     /// # Cancel safety
     /// The output that was discarded is gone; the status is not.
     pub async fn wait(self) -> Result<ExitStatus> {
-        let Self { output, stdin, exit } = self;
+        let Self {
+            output,
+            stdin,
+            exit,
+        } = self;
         drop((output, stdin));
         exit.wait().await
     }
@@ -252,7 +268,11 @@ impl Process {
             (stdout.freeze(), stderr.freeze())
         };
         let ((), (stdout, stderr)) = futures_util::future::join(feed, drain).await;
-        Ok(Completed { status: exit.wait().await?, stdout, stderr })
+        Ok(Completed {
+            status: exit.wait().await?,
+            stdout,
+            stderr,
+        })
     }
 
     /// Ends the session and waits until the connection is gone.
@@ -299,7 +319,9 @@ impl Output {
 
     /// The poll form of [`next`](Self::next).
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Chunk>> {
-        self.events.poll_next(cx).map(|event| event.map(Chunk::from))
+        self.events
+            .poll_next(cx)
+            .map(|event| event.map(Chunk::from))
     }
 }
 
@@ -324,7 +346,10 @@ impl Stdin {
             let room = poll_fn(|cx| self.commands.poll_room(cx)).await;
             let piece = data.split_to(data.len().min(INPUT_PIECE));
             if !room || self.commands.push(Command::Stdin(piece)).is_err() {
-                return Err(Error::new(ErrorKind::Closed, "the remote side takes no more input"));
+                return Err(Error::new(
+                    ErrorKind::Closed,
+                    "the remote side takes no more input",
+                ));
             }
         }
         Ok(())
@@ -364,9 +389,15 @@ impl Exit {
     pub async fn wait(&self) -> Result<ExitStatus> {
         let mut outcome = self.outcome.clone();
         let known = outcome.wait_for(Option::is_some).await;
-        known.ok().and_then(|known| known.clone()).unwrap_or_else(|| {
-            Err(Error::new(ErrorKind::Closed, "the session's task was ended with its runtime"))
-        })
+        known
+            .ok()
+            .and_then(|known| known.clone())
+            .unwrap_or_else(|| {
+                Err(Error::new(
+                    ErrorKind::Closed,
+                    "the session's task was ended with its runtime",
+                ))
+            })
     }
 
     /// Says the terminal's new size; of several that wait only the last is sent.
@@ -437,7 +468,14 @@ impl Tally {
         };
         Box::new(move |seen| match seen {
             Seen::Event(Event::Output { stream, data }) => {
-                add(if *stream == Stream::Stdout { &tally.stdout } else { &tally.stderr }, data);
+                add(
+                    if *stream == Stream::Stdout {
+                        &tally.stdout
+                    } else {
+                        &tally.stderr
+                    },
+                    data,
+                );
                 *lock(&tally.last_data) = Some(Instant::now());
             }
             Seen::Discarded(Event::Output { data, .. }) => add(&tally.discarded, data),
@@ -458,7 +496,9 @@ impl Tally {
             unasked: self.unasked.load(Ordering::Relaxed),
             last_data: lock(&self.last_data).map(|instant| instant.elapsed()),
             close_code: close.as_ref().and_then(|close| close.code),
-            close_reason: close.map(|close| close.reason).filter(|reason| !reason.is_empty()),
+            close_reason: close
+                .map(|close| close.reason)
+                .filter(|reason| !reason.is_empty()),
         }
     }
 }
@@ -483,7 +523,10 @@ async fn conclude(
         Some(confirm) => confirm.await?,
         None => Confidence::Unchecked,
     };
-    Ok(ExitStatus { confidence, ..status })
+    Ok(ExitStatus {
+        confidence,
+        ..status
+    })
 }
 
 #[cfg(test)]

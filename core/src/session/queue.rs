@@ -27,7 +27,12 @@ pub fn channel<T: Weigh>(limit: usize) -> (Sender<T>, Receiver<T>) {
         reader: None,
         writer: None,
     }));
-    (Sender { shared: Arc::clone(&shared) }, Receiver { shared })
+    (
+        Sender {
+            shared: Arc::clone(&shared),
+        },
+        Receiver { shared },
+    )
 }
 
 /// The side that puts in. Dropping it ends the queue; what is inside can still be taken.
@@ -59,7 +64,11 @@ impl<T> State<T> {
 
     /// Wakes the writer when half the room is free, so that both sides work in batches.
     fn wake_writer(&mut self) -> Option<Waker> {
-        if self.closed || self.used <= self.limit / 2 { self.writer.take() } else { None }
+        if self.closed || self.used <= self.limit / 2 {
+            self.writer.take()
+        } else {
+            None
+        }
     }
 }
 

@@ -68,7 +68,12 @@ impl Streams {
     /// Names the streams of a session.
     #[must_use]
     pub const fn new(stdin: bool, stdout: bool, stderr: bool, tty: bool) -> Self {
-        Self { stdin, stdout, stderr, tty }
+        Self {
+            stdin,
+            stdout,
+            stderr,
+            tty,
+        }
     }
 }
 
@@ -153,17 +158,30 @@ impl Process {
     }
 
     fn read_status(&self, done: bool) -> Option<Verdict> {
-        status::read(self.subprotocol.status_form(), &self.status, self.touched, done)
+        status::read(
+            self.subprotocol.status_form(),
+            &self.status,
+            self.touched,
+            done,
+        )
     }
 
     fn say(&mut self, channel: u8, data: Bytes, carried: usize) {
         let outgoing = match self.subprotocol.encoding() {
-            Encoding::Binary => {
-                Outgoing { kind: MessageKind::Binary, head: channel, data, carried }
-            }
+            Encoding::Binary => Outgoing {
+                kind: MessageKind::Binary,
+                head: channel,
+                data,
+                carried,
+            },
             Encoding::Base64 => {
                 let data = STANDARD.encode(&data).into();
-                Outgoing { kind: MessageKind::Text, head: b'0' + channel, data, carried }
+                Outgoing {
+                    kind: MessageKind::Text,
+                    head: b'0' + channel,
+                    data,
+                    carried,
+                }
             }
         };
         self.outgoing.push_back(outgoing);
@@ -178,7 +196,9 @@ impl Process {
 
     /// Turns the pieces of a base64 message into bytes, group by group.
     fn decode(&mut self, data: Bytes, last: bool) -> Result<Bytes, ProtocolError> {
-        let Some(message) = self.message.as_mut() else { return Ok(data) };
+        let Some(message) = self.message.as_mut() else {
+            return Ok(data);
+        };
         if self.subprotocol.encoding() == Encoding::Binary {
             return Ok(data);
         }
@@ -210,7 +230,10 @@ impl Process {
             _ => {
                 self.unknown += data.len() as u64;
                 return if self.unknown > UNKNOWN_LIMIT {
-                    Err(ProtocolError::UnknownChannel { channel, limit: UNKNOWN_LIMIT })
+                    Err(ProtocolError::UnknownChannel {
+                        channel,
+                        limit: UNKNOWN_LIMIT,
+                    })
                 } else {
                     Ok(())
                 };
@@ -272,9 +295,14 @@ impl Machine for Process {
                 self.stdin_ended = true;
                 if self.streams.tty {
                     // Never a CLOSE here: containerd answers it by detaching a terminal.
-                    self.say(channel::STDIN, Bytes::from_static(&[END_OF_TRANSMISSION]), 1);
+                    self.say(
+                        channel::STDIN,
+                        Bytes::from_static(&[END_OF_TRANSMISSION]),
+                        1,
+                    );
                 } else if self.subprotocol.half_close() {
-                    self.say(channel::CLOSE, Bytes::from_static(&[channel::STDIN]), 1);
+                    // Not counted as carried: it cannot lie unread unless data before it does.
+                    self.say(channel::CLOSE, Bytes::from_static(&[channel::STDIN]), 0);
                 }
             }
             Command::StdinEnd => {}
@@ -307,7 +335,11 @@ impl Machine for Process {
             let data = self.decode(data, piece.last)?;
             self.take(channel, data)?;
         }
-        if piece.last { self.end_message(length) } else { Ok(()) }
+        if piece.last {
+            self.end_message(length)
+        } else {
+            Ok(())
+        }
     }
 
     fn poll_transmit(&mut self) -> Option<Outgoing> {
@@ -330,7 +362,8 @@ mod tests {
     use super::*;
 
     const ALL: Streams = Streams::new(true, true, true, false);
-    const EXIT_3: &[u8] = b"\x03{\"metadata\":{},\"status\":\"Failure\",\"reason\":\"NonZeroExitCode\",\
+    const EXIT_3: &[u8] =
+        b"\x03{\"metadata\":{},\"status\":\"Failure\",\"reason\":\"NonZeroExitCode\",\
         \"message\":\"x\",\"details\":{\"causes\":[{\"reason\":\"ExitCode\",\"message\":\"3\"}]}}";
     const SUCCESS: &[u8] = b"\x03{\"status\":\"Success\"}";
 
@@ -350,7 +383,10 @@ mod tests {
     }
 
     fn out(stream: Stream, data: &'static [u8]) -> Event {
-        Event::Output { stream, data: Bytes::from_static(data) }
+        Event::Output {
+            stream,
+            data: Bytes::from_static(data),
+        }
     }
 
     fn said(process: &mut Process) -> Vec<(u8, Vec<u8>)> {
@@ -362,8 +398,14 @@ mod tests {
     #[test]
     fn ready_output_status() {
         let mut process = Process::new(Subprotocol::V4, ALL, None);
-        let events = hear(&mut process, [b"\x01" as &[u8], b"\x01hi", b"\x02oh", EXIT_3].map(binary));
-        assert_eq!(events, [out(Stream::Stdout, b"hi"), out(Stream::Stderr, b"oh")]);
+        let events = hear(
+            &mut process,
+            [b"\x01" as &[u8], b"\x01hi", b"\x02oh", EXIT_3].map(binary),
+        );
+        assert_eq!(
+            events,
+            [out(Stream::Stdout, b"hi"), out(Stream::Stderr, b"oh")]
+        );
         assert!(process.is_settled());
         assert_eq!(process.verdict(), Some(Verdict::Exited { code: 3 }));
     }
@@ -371,7 +413,10 @@ mod tests {
     #[test]
     fn an_end_without_status_has_no_verdict() {
         let mut process = Process::new(Subprotocol::V5, ALL, None);
-        hear(&mut process, [b"\x01" as &[u8], b"\x01hi", b"\x03"].map(binary));
+        hear(
+            &mut process,
+            [b"\x01" as &[u8], b"\x01hi", b"\x03"].map(binary),
+        );
         assert_eq!((process.is_settled(), process.verdict()), (false, None));
     }
 
@@ -395,14 +440,25 @@ mod tests {
     #[test]
     fn stdin_ends_once_and_only_where_it_can() {
         for (subprotocol, streams, expected) in [
-            (Subprotocol::V5, ALL, vec![(0x00, b"a".to_vec()), (0xff, vec![0x00])]),
+            (
+                Subprotocol::V5,
+                ALL,
+                vec![(0x00, b"a".to_vec()), (0xff, vec![0x00])],
+            ),
             (Subprotocol::V4, ALL, vec![(0x00, b"a".to_vec())]),
             (
                 Subprotocol::V5,
                 Streams { tty: true, ..ALL },
                 vec![(0x00, b"a".to_vec()), (0x00, vec![0x04])],
             ),
-            (Subprotocol::V5, Streams { stdin: false, ..ALL }, vec![]),
+            (
+                Subprotocol::V5,
+                Streams {
+                    stdin: false,
+                    ..ALL
+                },
+                vec![],
+            ),
         ] {
             let mut process = Process::new(subprotocol, streams, None);
             process.command(Command::Stdin(Bytes::from_static(b"a")));
@@ -418,8 +474,10 @@ mod tests {
         let streams = Streams { tty: true, ..ALL };
         let mut process = Process::new(Subprotocol::V4, streams, Some(Size::new(80, 24)));
         process.command(Command::Stdin(Bytes::from_static(b"ls\r")));
-        let expected =
-            [(0x04, b"{\"Width\":80,\"Height\":24}\n".to_vec()), (0x00, b"ls\r".to_vec())];
+        let expected = [
+            (0x04, b"{\"Width\":80,\"Height\":24}\n".to_vec()),
+            (0x00, b"ls\r".to_vec()),
+        ];
         assert_eq!(said(&mut process), expected);
     }
 
@@ -427,17 +485,29 @@ mod tests {
     fn base64_messages_travel_as_text() {
         let mut process = Process::new(Subprotocol::V4Base64, ALL, None);
         let events = hear(&mut process, [text("1"), text("1aGk="), text("2b2g=")]);
-        assert_eq!(events, [out(Stream::Stdout, b"hi"), out(Stream::Stderr, b"oh")]);
+        assert_eq!(
+            events,
+            [out(Stream::Stdout, b"hi"), out(Stream::Stderr, b"oh")]
+        );
         process.command(Command::Stdin(Bytes::from_static(b"hi")));
         assert_eq!(said(&mut process), [(b'0', b"aGk=".to_vec())]);
         let error = process.receive(text("1aGk"));
-        assert_eq!(error, Err(ProtocolError::BadBase64 { channel: 1, offset: 0 }));
+        assert_eq!(
+            error,
+            Err(ProtocolError::BadBase64 {
+                channel: 1,
+                offset: 0
+            })
+        );
     }
 
     #[test]
     fn what_a_peer_does_wrong_is_named() {
         let mut process = Process::new(Subprotocol::V4, ALL, None);
-        let error = ProtocolError::UnexpectedMessageKind { expected: "binary", actual: "text" };
+        let error = ProtocolError::UnexpectedMessageKind {
+            expected: "binary",
+            actual: "text",
+        };
         assert_eq!(process.receive(text("1aGk=")), Err(error));
         for _ in 0..EMPTY_LIMIT {
             process.receive(binary(b"")).unwrap();
@@ -445,14 +515,27 @@ mod tests {
         let error = ProtocolError::TooManyEmptyMessages { limit: EMPTY_LIMIT };
         assert_eq!(process.receive(binary(b"")), Err(error));
         let flood = vec![9; UNKNOWN_LIMIT as usize + 2];
-        let error = ProtocolError::UnknownChannel { channel: 9, limit: UNKNOWN_LIMIT };
+        let error = ProtocolError::UnknownChannel {
+            channel: 9,
+            limit: UNKNOWN_LIMIT,
+        };
         assert_eq!(process.receive(binary(&flood)), Err(error));
     }
 
     #[test]
     fn streams_that_were_not_asked_for_are_counted() {
-        let mut process = Process::new(Subprotocol::V4, Streams { stderr: false, ..ALL }, None);
-        assert_eq!(hear(&mut process, [binary(b"\x02oh"), binary(b"\x07?")]), []);
+        let mut process = Process::new(
+            Subprotocol::V4,
+            Streams {
+                stderr: false,
+                ..ALL
+            },
+            None,
+        );
+        assert_eq!(
+            hear(&mut process, [binary(b"\x02oh"), binary(b"\x07?")]),
+            []
+        );
         assert_eq!(process.dropped(), 3);
     }
 
@@ -460,9 +543,14 @@ mod tests {
     fn a_flooded_status_is_capped() {
         let mut process = Process::new(Subprotocol::V4, ALL, None);
         for _ in 0..100 {
-            process.receive(binary(&[&[3][..], &[b' '; 32_768]].concat())).unwrap();
+            process
+                .receive(binary(&[&[3][..], &[b' '; 32_768]].concat()))
+                .unwrap();
         }
-        assert!(matches!(process.verdict(), Some(Verdict::Unreadable { .. })));
+        assert!(matches!(
+            process.verdict(),
+            Some(Verdict::Unreadable { .. })
+        ));
         assert_eq!(process.status.len(), STATUS_LIMIT + 1);
     }
 
@@ -471,9 +559,15 @@ mod tests {
         let mut process = Process::new(Subprotocol::Channel, ALL, None);
         hear(&mut process, [binary(b"\x01x"), binary(b"\x03it broke")]);
         assert!(!process.is_settled());
-        let failed = Verdict::Failed { reason: None, message: "it broke".into() };
+        let failed = Verdict::Failed {
+            reason: None,
+            message: "it broke".into(),
+        };
         assert_eq!(process.verdict(), Some(failed));
-        assert_eq!(Process::new(Subprotocol::Channel, ALL, None).verdict(), None);
+        assert_eq!(
+            Process::new(Subprotocol::Channel, ALL, None).verdict(),
+            None
+        );
     }
 
     proptest! {
