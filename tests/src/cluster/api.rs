@@ -1,0 +1,150 @@
+//! Routes: which answer belongs to which path, and what right it takes.
+//!
+//! Lives here: the API server's front. Never here: objects, streams, sockets.
+
+use serde_json::{Value, json};
+
+use super::http::{Request, Response};
+use super::identity::{self, Attributes};
+use super::listener::Listener;
+use super::objects::{self, Kind};
+use super::remote::{self, Next, Verb};
+use super::world::World;
+use super::logs;
+
+/// Answers one request.
+pub(crate) fn answer(
+    world: &World,
+    listener: &Listener,
+    request: &Request,
+    certificate: Option<&[u8]>,
+) -> Next {
+    let path: Vec<&str> = request.path.iter().map(String::as_str).filter(|step| !step.is_empty()).collect();
+    if path == ["__wsx", "requests"] {
+        return answered(records(world, request));
+    }
+    let user = match identity::user(request, certificate, &world.secrets, listener.tls.is_none()) {
+        Ok(user) => user,
+        Err(refusal) => return answered(refusal),
+    };
+    if request.method == "GET"
+        && let Some(value) = objects::discovery(&path, listener.version.minor())
+    {
+        return answered(Response::json(200, &value));
+    }
+    let (group, rest) = match &path[..] {
+        ["api", "v1", rest @ ..] => ("", rest),
+        ["apis", group, "v1", rest @ ..] => (*group, rest),
+        _ => return answered(unknown_path()),
+    };
+    let (namespace, resource, name, subresource) = match *rest {
+        ["namespaces", name] => (None, "namespaces", Some(name), None),
+        ["namespaces", namespace, resource] => (Some(namespace), resource, None, None),
+        ["namespaces", namespace, resource, name] => (Some(namespace), resource, Some(name), None),
+        ["namespaces", namespace, resource, name, sub] => {
+            (Some(namespace), resource, Some(name), Some(sub))
+        }
+        [resource] => (None, resource, None, None),
+        _ => return answered(unknown_path()),
+    };
+    let Some(kind) = Kind::find(group, resource) else { return answered(unknown_path()) };
+
+    let wanted = match (&*request.method, name) {
+        ("GET" | "HEAD", Some(_)) => "get",
+        ("GET" | "HEAD", None) if request.flag("watch") => "watch",
+        ("GET" | "HEAD", None) => "list",
+        ("POST", Some(_)) if subresource.is_some() => "create",
+        _ => return answered(Response::refusal(405, "MethodNotAllowed", "the server does not allow this method on the requested resource", &Value::Null)),
+    };
+    let full = match subresource {
+        Some(sub) => format!("{resource}/{sub}"),
+        None => resource.to_owned(),
+    };
+    let attributes = Attributes { verb: wanted, group, resource: &full, namespace, name };
+    if let Err(refusal) = identity::authorize(&user, attributes) {
+        return answered(refusal);
+    }
+
+    match (kind.resource, name, subresource, namespace) {
+        ("pods", Some(name), Some("exec" | "attach"), Some(namespace)) => {
+            // kubernetes #134577: since 1.35 a GET needs `create` too, on v4 and v5 alike.
+            let create = Attributes { verb: "create", ..attributes };
+            if listener.version.wants_create()
+                && let Err(refusal) = identity::authorize(&user, create)
+            {
+                return answered(refusal);
+            }
+            let verb = if subresource == Some("exec") { Verb::Exec } else { Verb::Attach };
+            match world.pods.get(namespace, name) {
+                Some(pod) => remote::answer(world, listener, request, verb, &pod),
+                None => answered(Response::not_found("", "pods", name)),
+            }
+        }
+        ("pods", Some(name), Some("log"), Some(namespace)) if wanted == "get" => {
+            answered(match world.pods.get(namespace, name) {
+                Some(pod) => logs::answer(request, &user, &pod),
+                None => Response::not_found("", "pods", name),
+            })
+        }
+        (_, _, Some(_), _) => answered(unknown_path()),
+        ("pods", Some(name), None, Some(namespace)) => answered(match world.pods.get(namespace, name) {
+            Some(pod) => Response::json(200, &pod),
+            None => Response::not_found("", "pods", name),
+        }),
+        (resource, Some(name), None, namespace) => {
+            let all = objects::objects(kind);
+            let found = all.iter().find(|object| {
+                object["metadata"]["name"] == name && within(object, namespace)
+            });
+            answered(match found {
+                Some(object) => Response::json(200, object),
+                None => Response::not_found(group, resource, name),
+            })
+        }
+        // Nothing changes here that a watch would tell of.
+        (_, None, None, _) if wanted == "watch" => Next::Silence(WATCH.to_vec()),
+        (_, None, None, namespace) => answered(list(world, kind, namespace, request)),
+    }
+}
+
+fn list(world: &World, kind: &Kind, namespace: Option<&str>, request: &Request) -> Response {
+    let all = if kind.resource == "pods" { world.pods.list() } else { objects::objects(kind) };
+    let (labels, fields) = (request.parameter("labelSelector"), request.parameter("fieldSelector"));
+    let items: Vec<Value> = all
+        .into_iter()
+        .filter(|object| within(object, namespace) && objects::fits(object, labels, fields))
+        .collect();
+    Response::json(200, &json!({
+        "kind": format!("{}List", kind.kind),
+        "apiVersion": kind.api_version(),
+        "metadata": {"resourceVersion": "1000"},
+        "items": items,
+    }))
+}
+
+fn within(object: &Value, namespace: Option<&str>) -> bool {
+    namespace.is_none_or(|namespace| object["metadata"]["namespace"] == namespace)
+}
+
+fn records(world: &World, request: &Request) -> Response {
+    match &*request.method {
+        "GET" => Response::json(200, &json!(world.records.all())),
+        "DELETE" => {
+            world.records.clear();
+            Response::json(200, &json!({}))
+        }
+        _ => unknown_path(),
+    }
+}
+
+fn unknown_path() -> Response {
+    let message = "the server could not find the requested resource";
+    Response::refusal(404, "NotFound", message, &json!({}))
+}
+
+fn answered(response: Response) -> Next {
+    Next::Answer(Box::new(response))
+}
+
+const WATCH: &[u8] =
+    b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";

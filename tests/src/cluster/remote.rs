@@ -1,0 +1,265 @@
+//! exec and attach up to the 101: who may, which container, which subprotocol.
+//!
+//! Lives here: the checks in the order of the real path, and their refusals. Never here: sessions.
+
+use serde_json::Value;
+
+use super::faults::{Faults, Handshake, HandshakeWord};
+use super::http::{Request, Response};
+use super::identity::BEARER;
+use super::inlet::Inlet;
+use super::listener::Listener;
+use super::outlet::Outlet;
+use super::pods;
+use super::process::{Place, Streams};
+use super::program::Program;
+use super::session::{self, Work};
+use super::subprotocol::Subprotocol;
+use super::version::{Manner, Version};
+use super::world::World;
+use crate::wire;
+
+/// Which of the two.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Verb {
+    Attach,
+    Exec,
+}
+
+/// What becomes of the connection after the answer.
+pub(crate) enum Next {
+    /// These bytes, then the next request.
+    Answer(Box<Response>),
+    /// These bytes, then the end.
+    Last(Vec<u8>),
+    /// The end, without a word.
+    Nothing,
+    /// A TCP reset.
+    Reset,
+    /// These bytes, then silence with the socket open.
+    Silence(Vec<u8>),
+    /// These bytes, then a session.
+    Session(Vec<u8>, Box<Session>),
+}
+
+/// A session that may begin.
+pub(crate) struct Session {
+    subprotocol: &'static Subprotocol,
+    faults: Faults,
+    streams: Streams,
+    plan: Plan,
+}
+
+enum Plan {
+    Attach(Place),
+    Exec(Place, Vec<String>),
+    Refuse(Value),
+}
+
+/// Answers a request for exec or attach that may read and, where asked, create.
+pub(crate) fn answer(
+    world: &World,
+    listener: &Listener,
+    request: &Request,
+    verb: Verb,
+    pod: &Value,
+) -> Next {
+    let container = match pods::choose_container(pod, request.parameter("container")) {
+        Ok(container) => container,
+        Err(text) => return refuse(Response::bad_request(&text)),
+    };
+    if request.method == "POST" && request.header("Upgrade").is_some() {
+        return refuse(Response::bad_request("this cluster does not speak SPDY"));
+    }
+    if !request.wants_websocket() {
+        return refuse(Response::bad_request("Upgrade request required"));
+    }
+    if let Some(next) = strange(world, listener) {
+        return next;
+    }
+
+    let words: Vec<String> =
+        request.query.iter().filter(|pair| pair.0 == "command").map(|pair| pair.1.clone()).collect();
+    let (faults, command) = match Faults::split(&words) {
+        Ok((faults, command)) => (faults, command.to_vec()),
+        Err(text) => return refuse(Response::bad_request(&text)),
+    };
+    let streams = Streams {
+        stdin: request.flag("stdin"),
+        stdout: request.flag("stdout"),
+        // The kubelet drops stderr beside a terminal.
+        stderr: request.flag("stderr") && !request.flag("tty"),
+        tty: request.flag("tty"),
+    };
+    let place = Place {
+        namespace: pod["metadata"]["namespace"].as_str().unwrap_or_default().to_owned(),
+        pod: pod["metadata"]["name"].as_str().unwrap_or_default().to_owned(),
+        container,
+    };
+    let node_says = node_refusal(pod, &place, streams, verb, &command);
+
+    let line = first_line(request);
+    let chosen = Subprotocol::choose(line.as_deref(), listener.version);
+    let passed_through = chosen.is_none_or(|subprotocol| !subprotocol.translated);
+    // Passed through, the node speaks before the WebSocket exists; translated, only after.
+    if passed_through && let Some((status, text)) = &node_says {
+        return refuse(Response::text(*status, text.clone()));
+    }
+    let subprotocol = match handshake(request, chosen) {
+        Ok(subprotocol) => subprotocol,
+        Err(bytes) => return Next::Last(bytes),
+    };
+    let plan = match (node_says, verb) {
+        (Some((_, text)), _) => {
+            Plan::Refuse(wire::internal_error(&format!("unable to upgrade connection: {text}")))
+        }
+        _ if subprotocol.translated && listener.version == Version::CriDockerd => {
+            Plan::Refuse(wire::internal_error(CRI_DOCKERD))
+        }
+        (None, Verb::Attach) => Plan::Attach(place),
+        (None, Verb::Exec) => Plan::Exec(place, command),
+    };
+    let key = request.header("Sec-WebSocket-Key").unwrap_or_default();
+    greet(key, subprotocol, Session { subprotocol, faults, streams, plan })
+}
+
+/// What a listener with bad manners does instead.
+fn strange(world: &World, listener: &Listener) -> Option<Next> {
+    Some(match listener.manner {
+        Manner::Faithful | Manner::Silent => return None,
+        Manner::Html(status) => {
+            let mut page = Response::text(status, LOGIN_PAGE);
+            page.content_type = "text/html; charset=utf-8".to_owned();
+            refuse(page)
+        }
+        Manner::Redirect => {
+            let mut response = Response::text(302, "Found\n");
+            response.extra.push(("Location", format!("{}/stolen", world.elsewhere())));
+            refuse(response)
+        }
+        Manner::SlowHead => Next::Silence(b"HTTP/1.1 101 Switching Protocols\r\nX-Slow: ".to_vec()),
+        Manner::BigHead => Next::Silence(b"HTTP/1.1 101 Switching Protocols\r\nX-Big: ".to_vec()),
+    })
+}
+
+/// What kubelet or runtime say before anything starts: status code and text.
+fn node_refusal(
+    pod: &Value,
+    place: &Place,
+    streams: Streams,
+    verb: Verb,
+    command: &[String],
+) -> Option<(u16, String)> {
+    if !(streams.stdin || streams.stdout || streams.stderr) {
+        return Some((400, "you must specify at least 1 of stdin, stdout, stderr".to_owned()));
+    }
+    if verb == Verb::Exec && command.is_empty() {
+        return Some((400, "you must specify at least one command for the container".to_owned()));
+    }
+    if !pods::container(pod, &place.container).running {
+        return Some((500, format!("container not found (\"{}\")", place.container)));
+    }
+    None
+}
+
+/// The first line of subprotocols, without a bearer token.
+fn first_line(request: &Request) -> Option<String> {
+    let line = request.header("Sec-WebSocket-Protocol")?;
+    let names = line.split(',').map(str::trim).filter(|name| !name.starts_with(BEARER));
+    Some(names.collect::<Vec<_>>().join(","))
+}
+
+/// The checks of x/net, in its order, and its bare answers.
+fn handshake(
+    request: &Request,
+    chosen: Option<&'static Subprotocol>,
+) -> Result<&'static Subprotocol, Vec<u8>> {
+    let bare = |status: u16, extra: &str, text: &str| {
+        let phrase = super::http::phrase(status);
+        format!("HTTP/1.1 {status} {phrase}\r\n{extra}\r\n{text}").into_bytes()
+    };
+    if request.method != "GET" {
+        return Err(bare(405, "", "bad method"));
+    }
+    if request.header("Sec-WebSocket-Key").unwrap_or_default().is_empty() {
+        return Err(bare(400, "", "mismatch challenge/response"));
+    }
+    if request.header("Sec-WebSocket-Version") != Some("13") {
+        return Err(bare(400, "Sec-WebSocket-Version: 13\r\n", "missing or bad WebSocket Version"));
+    }
+    chosen.ok_or_else(|| bare(403, "", ""))
+}
+
+/// The 101, or what the faults make of it.
+fn greet(key: &str, subprotocol: &'static Subprotocol, session: Session) -> Next {
+    let faults = &session.faults;
+    let is = |word| faults.handshake_is(word);
+    let accept = if is(HandshakeWord::BadAccept) { wire::accept("another key") } else { wire::accept(key) };
+    let connection = if is(HandshakeWord::ConnectionList) { "keep-alive, Upgrade" } else { "Upgrade" };
+    let mut head = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: {connection}\r\n\
+         Sec-WebSocket-Accept: {accept}\r\n"
+    );
+    if is(HandshakeWord::Extension) {
+        head.push_str("Sec-WebSocket-Extensions: permessage-deflate\r\n");
+    }
+    let name = match &faults.handshake {
+        Some(Handshake::Subprotocol(other)) => &other.subprotocol,
+        _ => subprotocol.name,
+    };
+    if !is(HandshakeWord::NoSubprotocol) {
+        head.push_str(&format!("Sec-WebSocket-Protocol: {name}\r\n"));
+    }
+    head.push_str("\r\n");
+    match &faults.handshake {
+        Some(Handshake::Word(HandshakeWord::Eof)) => Next::Nothing,
+        Some(Handshake::Word(HandshakeWord::Rst)) => Next::Reset,
+        Some(Handshake::Word(HandshakeWord::Silent)) => Next::Silence(Vec::new()),
+        Some(Handshake::Head(cut)) => {
+            Next::Silence(head.as_bytes()[..cut.head_bytes.min(head.len())].to_vec())
+        }
+        Some(Handshake::Status(answer)) => {
+            let mut response = Response::text(answer.status, answer.body.clone());
+            response.content_type = answer.content_type.clone();
+            refuse(response)
+        }
+        Some(Handshake::Word(_) | Handshake::Subprotocol(_)) | None => {
+            Next::Session(head.into_bytes(), Box::new(session))
+        }
+    }
+}
+
+impl Session {
+    /// Starts what was asked for and runs to the end.
+    pub(crate) async fn run(self, world: &World, inlet: Inlet) {
+        let Self { subprotocol, faults, streams, plan } = self;
+        let refused = |text: String| Work::Refused(wire::internal_error(&text));
+        let work = match plan {
+            Plan::Refuse(status) => Work::Refused(status),
+            Plan::Attach(place) => {
+                let pod = world.pods.get(&place.namespace, &place.pod).unwrap_or_default();
+                let container = pods::container(&pod, &place.container);
+                let attached = world.mains.attach(&place, &container, &world.node, &world.pods);
+                attached.map_or_else(refused, Work::Attached)
+            }
+            Plan::Exec(place, command) => match Program::parse(&command) {
+                Some(program) => Work::Program(program),
+                None => match world.node.start(&place, &command, streams) {
+                    Ok(process) => Work::Process(Box::new(process), command),
+                    Err(text) => refused(text),
+                },
+            },
+        };
+        let outlet = Outlet::new(inlet.connection.clone(), subprotocol, faults);
+        session::run(inlet, outlet, streams, work).await;
+    }
+}
+
+fn refuse(response: Response) -> Next {
+    Next::Answer(Box::new(response))
+}
+
+const CRI_DOCKERD: &str = "error sending request: Post \"//127.0.0.1:35777/exec/x1\": \
+     http: server gave HTTP response to HTTPS client";
+const LOGIN_PAGE: &str = "<!DOCTYPE html>\n<html><head><title>\u{1b}]0;owned\u{7}Sign in</title></head>\n\
+     <body>\u{1b}[31mPlease sign in\u{1b}[0m\r\n<form action=\"/login\"></form></body></html>\n";

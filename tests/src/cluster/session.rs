@@ -1,0 +1,342 @@
+//! One session of exec or attach after the 101: client to stdin, output to client.
+//!
+//! Lives here: the two directions and how they end. Never here: the handshake, or frames' bytes.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::sync::Mutex;
+
+use super::connection::State;
+use super::faults::{Milliseconds, Unread};
+use super::inlet::{Frame, Inlet, TooLong};
+use super::outlet::{Ended, Outlet};
+use super::process::{Process, Streams};
+use super::program::{self, Program};
+use super::resize::Sizes;
+use super::stdin::Stdin;
+use super::subprotocol::Subprotocol;
+use crate::wire::{self, CLOSE, PING, PONG};
+
+/// What produces the output and the verdict.
+pub(crate) enum Work {
+    /// Output of a container's main process, already listened to.
+    Attached(super::mains::Attachment),
+    /// A process of this session's own; the words are for the verdict's prose.
+    Process(Box<Process>, Vec<String>),
+    /// No process.
+    Program(Program),
+    /// It could not start.
+    Refused(Value),
+}
+
+/// Runs the session to its end; the process may live on.
+pub(crate) async fn run(mut inlet: Inlet, outlet: Outlet, streams: Streams, work: Work) {
+    let connection = inlet.connection.clone();
+    if outlet.faults.silent_after_101 {
+        connection.stall();
+        return connection.reaches(State::Over).await;
+    }
+    let idle = outlet.faults.idle_cut_ms;
+    let subprotocol = outlet.subprotocol;
+    let outlet = Arc::new(Mutex::new(outlet));
+    let ready = if streams.stdout { 1 } else if streams.stderr { 2 } else { 3 };
+    // What ends here is noticed by whoever uses the outlet next.
+    let _ = outlet.lock().await.open(ready).await;
+
+    let (stdin, job) = begin(work, streams, outlet.clone());
+    // The job goes on when the client goes: processes outlive their sessions.
+    tokio::spawn(job);
+    if let Some(limit) = idle {
+        tokio::spawn(cut_when_idle(outlet.clone(), Duration::from_millis(limit)));
+    }
+    let mut client = Client { stdin, streams, subprotocol, outlet: outlet.clone(), sizes: Sizes::default() };
+    match client.listen(&mut inlet).await {
+        End::Left => connection.cut(),
+        End::Over => connection.reaches(State::Over).await,
+        End::Said(codes) => {
+            // The last words wait for the lock no longer than a blocked writer deserves.
+            let words = async {
+                let mut outlet = outlet.lock().await;
+                for code in &codes[1..] {
+                    outlet.close_frame(&code.to_be_bytes()).await?;
+                }
+                outlet.end(codes[0]).await
+            };
+            let _ = tokio::time::timeout(Duration::from_secs(1), words).await;
+            connection.cut();
+        }
+    }
+}
+
+/// Sorts the work into what takes stdin and what makes output.
+fn begin(
+    work: Work,
+    streams: Streams,
+    outlet: Arc<Mutex<Outlet>>,
+) -> (Stdin, std::pin::Pin<Box<dyn Future<Output = ()> + Send>>) {
+    match work {
+        Work::Refused(status) => (
+            Stdin::Nowhere,
+            Box::pin(async move { outlet.lock().await.conclude(&status).await }),
+        ),
+        Work::Attached(attachment) => {
+            let (stdin, output) = attachment.split(streams);
+            (stdin, Box::pin(output.copy_to(outlet)))
+        }
+        Work::Program(Program::True) => (
+            Stdin::Nowhere,
+            Box::pin(async move { outlet.lock().await.conclude(&wire::success()).await }),
+        ),
+        Work::Program(Program::Generate { total, frame }) => {
+            (Stdin::Nowhere, Box::pin(generate(total, frame, outlet)))
+        }
+        Work::Program(Program::Sink { limit }) => {
+            let (stdin, count_rx) = Stdin::counting(limit);
+            let job = async move {
+                // Nobody waits for the count of a client that has gone.
+                let Ok(count) = count_rx.await else { return };
+                let mut outlet = outlet.lock().await;
+                if outlet.data(1, format!("{count}\n").as_bytes()).await.is_ok() {
+                    outlet.conclude(&wire::success()).await;
+                }
+            };
+            (stdin, Box::pin(job))
+        }
+        Work::Process(mut process, words) => {
+            let stdin = Stdin::from(std::mem::replace(&mut process.input, super::process::Input::None));
+            let terminal = stdin.terminal();
+            let job = async move {
+                let pumps = std::mem::take(&mut process.outputs).into_iter().map(|(channel, source)| {
+                    let wanted = if channel == 1 { streams.stdout } else { streams.stderr };
+                    let outlet = wanted.then(|| outlet.clone());
+                    let terminal = terminal.clone();
+                    pump(channel, source, outlet, move || {
+                        terminal.as_ref().is_some_and(|terminal| terminal.is_detached())
+                    })
+                });
+                for pump in pumps.map(tokio::spawn).collect::<Vec<_>>() {
+                    // A pump ends with its source; it does not panic.
+                    let _ = pump.await;
+                }
+                let code = process.wait().await;
+                let mut outlet = outlet.lock().await;
+                let words = if outlet.subprotocol.translated { &[][..] } else { &words };
+                let status = match code {
+                    0 => wire::success(),
+                    code => wire::exited(&code.to_string(), words),
+                };
+                outlet.conclude(&status).await;
+            };
+            (stdin, Box::pin(job))
+        }
+    }
+}
+
+/// Copies one output to its end; without a taker it is read all the same.
+async fn pump(
+    channel: u8,
+    mut source: Box<dyn AsyncRead + Send + Unpin>,
+    mut outlet: Option<Arc<Mutex<Outlet>>>,
+    detached: impl Fn() -> bool + Send,
+) {
+    // More than the 64 KiB of a pipe: v4 passes on what was written.
+    let mut buffer = vec![0; 100_001];
+    loop {
+        let count = source.read(&mut buffer).await.unwrap_or(0);
+        if count == 0 {
+            return;
+        }
+        if detached() {
+            outlet = None;
+        }
+        if let Some(taker) = &outlet
+            && taker.lock().await.data(channel, &buffer[..count]).await.is_err()
+        {
+            outlet = None;
+        }
+    }
+}
+
+async fn generate(total: u64, frame: usize, outlet: Arc<Mutex<Outlet>>) {
+    let (frame, prepared) = {
+        let outlet = outlet.lock().await;
+        let subprotocol = outlet.subprotocol;
+        (
+            frame.min(subprotocol.longest_output()),
+            !subprotocol.base64 && outlet.faults.leave_data_alone(),
+        )
+    };
+    let mut position = 0;
+    let mut bytes = Vec::new();
+    while position < total {
+        // The lock is free between two batches, so that pings are answered.
+        let sent = if prepared {
+            position = program::batch(&mut bytes, position, total, frame);
+            outlet.lock().await.prepared(&bytes).await
+        } else {
+            let length = usize::try_from(total - position).unwrap_or(usize::MAX).min(frame);
+            bytes.resize(length, 0);
+            program::pattern(&mut bytes, position);
+            position += length as u64;
+            outlet.lock().await.data(1, &bytes).await
+        };
+        if sent.is_err() {
+            return;
+        }
+    }
+    outlet.lock().await.conclude(&wire::success()).await;
+}
+
+/// Ends the session as the node's idle limit does; pings do not count as life.
+async fn cut_when_idle(outlet: Arc<Mutex<Outlet>>, limit: Duration) {
+    loop {
+        let idle = {
+            let mut outlet = outlet.lock().await;
+            let idle = outlet.last_data().elapsed();
+            if outlet.is_over() {
+                return;
+            }
+            if idle >= limit {
+                // It ends either way.
+                let _ = outlet.lose_upstream().await;
+                return;
+            }
+            idle
+        };
+        tokio::time::sleep(limit - idle).await;
+    }
+}
+
+/// How listening to the client came to an end.
+enum End {
+    /// The client has gone without a word.
+    Left,
+    /// We have ended the session ourselves.
+    Over,
+    /// Closing frames are due: the last code first, then those that go before it.
+    Said(Vec<u16>),
+}
+
+/// The direction from the client.
+struct Client {
+    stdin: Stdin,
+    streams: Streams,
+    subprotocol: &'static Subprotocol,
+    outlet: Arc<Mutex<Outlet>>,
+    sizes: Sizes,
+}
+
+impl Client {
+    async fn listen(&mut self, inlet: &mut Inlet) -> End {
+        let connection = inlet.connection.clone();
+        loop {
+            let handled = match inlet.frame() {
+                Err(TooLong) => return End::Said(vec![1000]),
+                Ok(Some(frame)) => {
+                    tokio::select! {
+                        biased;
+                        () = connection.reaches(State::Stalled) => return End::Over,
+                        end = self.frame(frame) => end,
+                    }
+                }
+                Ok(None) => {
+                    let filled: io::Result<usize> = tokio::select! {
+                        biased;
+                        () = connection.reaches(State::Stalled) => return End::Over,
+                        filled = inlet.fill() => filled,
+                    };
+                    matches!(filled, Ok(0) | Err(_)).then_some(End::Left)
+                }
+            };
+            if let Some(end) = handled {
+                return end;
+            }
+        }
+    }
+
+    /// Handles one frame; each is a message of its own, even a fragment.
+    // x/net websocket hybi.go reads frames, not messages.
+    async fn frame(&mut self, frame: Frame<'_>) -> Option<End> {
+        if frame.head.mask.is_none() {
+            return Some(End::Said(vec![1000, 1002]));
+        }
+        match frame.head.opcode {
+            PING => self.outlet.lock().await.pong(frame.payload).await,
+            PONG => {}
+            CLOSE => {
+                // After our own Close the client's is only an echo.
+                let over = self.outlet.lock().await.is_over();
+                return (!over).then(|| End::Said(vec![1000]));
+            }
+            _ if self.subprotocol.base64 => {
+                if let [digit, text @ ..] = frame.payload
+                    && let Ok(data) = STANDARD.decode(text)
+                {
+                    return self.message(digit.wrapping_sub(b'0'), &data).await;
+                }
+            }
+            _ => {
+                if let [channel, data @ ..] = frame.payload {
+                    return self.message(*channel, data).await;
+                }
+            }
+        }
+        None
+    }
+
+    async fn message(&mut self, channel: u8, data: &[u8]) -> Option<End> {
+        match channel {
+            0 if self.streams.stdin => {
+                let unread = {
+                    let mut outlet = self.outlet.lock().await;
+                    outlet.touch();
+                    outlet.faults.stdin_unread.take()
+                };
+                match unread {
+                    Some(Unread::Forever(true)) => std::future::pending().await,
+                    Some(Unread::For(Milliseconds { ms })) => {
+                        tokio::time::sleep(Duration::from_millis(ms)).await;
+                    }
+                    Some(Unread::Forever(false)) | None => {}
+                }
+                self.stdin.write(data).await;
+            }
+            4 if self.streams.tty => {
+                self.outlet.lock().await.touch();
+                let terminal = self.stdin.terminal();
+                for (width, height) in self.sizes.feed(data) {
+                    if let Some(terminal) = &terminal {
+                        terminal.resize(width, height);
+                    }
+                }
+            }
+            255 if self.subprotocol.translated => match data {
+                [0] => self.stdin.end(),
+                [4] => self.sizes.stop(),
+                [1..=3] => {}
+                _ => return Some(End::Said(vec![1000])),
+            },
+            _ => {}
+        }
+        None
+    }
+}
+
+impl super::mains::Output {
+    /// Copies the main process's output until it ends, or stdin's end detaches it.
+    async fn copy_to(mut self, outlet: Arc<Mutex<Outlet>>) {
+        while let Some((channel, bytes)) = self.next().await {
+            if let Err(Ended) = outlet.lock().await.data(channel, &bytes).await {
+                return;
+            }
+        }
+        // The verdict of attach is about the stream, not about the container.
+        outlet.lock().await.conclude(&wire::success()).await;
+    }
+}

@@ -1,0 +1,51 @@
+//! Which Kubernetes a listener plays, and how it behaves before any route is asked.
+//!
+//! Lives here: the capabilities that differ. Never here: how they are carried out.
+
+/// A version of Kubernetes, with its node.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Version {
+    V1_28,
+    V1_30,
+    V1_35,
+    /// As 1.35, on a node whose runtime adapter breaks what the API server translates.
+    CriDockerd,
+}
+
+/// What a listener does with those who ask for an upgrade, or with everybody.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Manner {
+    /// Never ends its response header.
+    BigHead,
+    /// What Kubernetes does.
+    Faithful,
+    /// Answers upgrades with a login page and this status.
+    Html(u16),
+    /// Answers upgrades with a redirect to another origin.
+    Redirect,
+    /// Accepts TCP and says nothing, to everybody.
+    Silent,
+    /// Answers upgrades with one byte a second.
+    SlowHead,
+}
+
+impl Version {
+    /// Whether the API server knows v5.
+    pub(crate) fn translates(self) -> bool {
+        self != Self::V1_28
+    }
+
+    /// Whether a GET on exec and attach needs `create` as well.
+    pub(crate) fn wants_create(self) -> bool {
+        matches!(self, Self::V1_35 | Self::CriDockerd)
+    }
+
+    /// The minor version that `/version` tells.
+    pub(crate) fn minor(self) -> &'static str {
+        match self {
+            Self::V1_28 => "28",
+            Self::V1_30 => "30",
+            Self::V1_35 | Self::CriDockerd => "35",
+        }
+    }
+}

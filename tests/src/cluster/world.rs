@@ -1,0 +1,28 @@
+//! What all listeners of one cluster share.
+//!
+//! Lives here: the parts, and nothing they do.
+
+use std::sync::{Arc, OnceLock};
+
+use super::identity::Secrets;
+use super::mains::Mains;
+use super::pods::Pods;
+use super::process::Node;
+use super::record::Records;
+
+/// The parts of a cluster.
+pub(crate) struct World {
+    pub(crate) mains: Arc<Mains>,
+    pub(crate) node: Arc<Node>,
+    pub(crate) pods: Arc<Pods>,
+    pub(crate) records: Records,
+    pub(crate) secrets: Secrets,
+    /// Another origin, where redirects point.
+    pub(crate) elsewhere: OnceLock<String>,
+}
+
+impl World {
+    pub(crate) fn elsewhere(&self) -> &str {
+        self.elsewhere.get().map_or("", String::as_str)
+    }
+}
