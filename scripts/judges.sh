@@ -1,0 +1,22 @@
+#!/bin/sh
+# Says which judges outside of this project take part in the tests, and which do not.
+# What WSX_REQUIRE lists (comma-separated) may not be missing.
+set -u
+
+missing=''
+judge() { # name, program, version command…
+    name=$1 program=$2
+    shift 2
+    if path=$(command -v "$program" 2>/dev/null); then
+        echo "judge: $name: $path ($("$@" 2>/dev/null | head -n 1))"
+    else
+        echo "judge: $name: not found, its tests say SKIPPED"
+        case ",${WSX_REQUIRE:-}," in *",$name,"*) missing="$missing $name" ;; esac
+    fi
+}
+
+judge kubectl kubectl kubectl version --client
+if [ -n "$missing" ]; then
+    echo "required, but missing:$missing" >&2
+    exit 1
+fi
