@@ -556,3 +556,19 @@ impl tokio::io::AsyncWrite for FailingWriter {
         Poll::Ready(Ok(()))
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_whose_data_arrives_is_not_pinged() {
+    let (mut server, process) = start(1 << 20, |_| {});
+    let (mut output, _stdin, _exit) = process.split();
+    tokio::spawn(async move { while output.next().await.is_some() {} });
+    for _ in 0..60 {
+        server.data(1, b"slow link").await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    let mut pings = 0;
+    while let Ok(Some(_)) = timeout(Duration::from_millis(1), server.frame()).await {
+        pings += 1;
+    }
+    assert_eq!(pings, 1, "the first one asks whether anything flows");
+}
