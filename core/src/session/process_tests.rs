@@ -570,5 +570,5 @@ async fn a_peer_whose_data_arrives_is_not_pinged() {
     while let Ok(Some(_)) = timeout(Duration::from_millis(1), server.frame()).await {
         pings += 1;
     }
-    assert_eq!(pings, 1, "the first one asks whether anything flows");
+    assert!(pings <= 1, "{pings} pings; only the first one asks whether anything flows");
 }
