@@ -1,0 +1,378 @@
+//! What we need to know of a pod: choice, containers, readiness. Pure.
+//!
+//! Lives here: kubectl's order of pods and its choice of a container. Never here: requests, waiting.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer};
+
+use super::notice::Notice;
+use crate::error::{Error, ErrorKind, Result};
+use crate::protocol::text::{escape, excerpt};
+
+/// A list of pods.
+#[derive(Deserialize)]
+pub(super) struct PodList {
+    #[serde(default, deserialize_with = "nullable")]
+    pub(super) items: Vec<Pod>,
+}
+
+/// The parts of a pod that are looked at. Unknown and absent fields are fine.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Pod {
+    pub(super) metadata: Metadata,
+    pub(super) spec: Spec,
+    pub(super) status: Status,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct Metadata {
+    pub(super) name: String,
+    #[serde(deserialize_with = "nullable")]
+    annotations: BTreeMap<String, String>,
+    creation_timestamp: Option<String>,
+    deletion_timestamp: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct Spec {
+    node_name: Option<String>,
+    restart_policy: Option<String>,
+    #[serde(deserialize_with = "nullable")]
+    containers: Vec<Container>,
+    #[serde(deserialize_with = "nullable")]
+    init_containers: Vec<Container>,
+    #[serde(deserialize_with = "nullable")]
+    ephemeral_containers: Vec<Container>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Container {
+    name: String,
+    restart_policy: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct Status {
+    phase: Option<String>,
+    reason: Option<String>,
+    #[serde(deserialize_with = "nullable")]
+    conditions: Vec<Condition>,
+    #[serde(deserialize_with = "nullable")]
+    container_statuses: Vec<ContainerStatus>,
+    #[serde(deserialize_with = "nullable")]
+    init_container_statuses: Vec<ContainerStatus>,
+    #[serde(deserialize_with = "nullable")]
+    ephemeral_container_statuses: Vec<ContainerStatus>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Condition {
+    r#type: String,
+    status: String,
+    reason: Option<String>,
+    message: Option<String>,
+    last_transition_time: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct ContainerStatus {
+    name: String,
+    #[serde(rename = "containerID")]
+    pub(super) container_id: Option<String>,
+    restart_count: i64,
+    pub(super) state: State,
+}
+
+/// What a container does. At most one of the three is there.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct State {
+    pub(super) running: Option<Running>,
+    waiting: Option<Waiting>,
+    terminated: Option<Terminated>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct Running {
+    pub(super) started_at: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct Waiting {
+    reason: Option<String>,
+    message: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Terminated {
+    reason: Option<String>,
+    exit_code: i32,
+}
+
+/// Whether a command could be started in a container now.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Readiness {
+    /// Never: the container will not run again.
+    Never(String),
+    Now,
+    /// Perhaps later.
+    Wait(String),
+}
+
+/// Go writes empty lists as `null`.
+fn nullable<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// Returns the pod that kubectl would take for exec, attach and port-forward.
+///
+/// kubectl pkg/util/podutils: the last in the order of `ActivePods`.
+pub(super) fn best(pods: &[Pod]) -> Option<&Pod> {
+    // Of equals the first one listed.
+    pods.iter().min_by_key(|pod| Reverse(pod.rank()))
+}
+
+impl Pod {
+    fn rank(&self) -> impl Ord {
+        let phase = match self.status.phase.as_deref() {
+            Some("Running") => 2,
+            Some("Unknown") => 1,
+            _ => 0,
+        };
+        let ready = self
+            .status
+            .conditions
+            .iter()
+            .find(|condition| condition.is_ready());
+        let restarts = self
+            .status
+            .container_statuses
+            .iter()
+            .map(|status| status.restart_count)
+            .max();
+        (
+            self.spec
+                .node_name
+                .as_deref()
+                .is_some_and(|node| !node.is_empty()),
+            phase,
+            ready.is_some(),
+            self.metadata.deletion_timestamp.is_none(),
+            // Times are RFC 3339 in UTC, whose order is that of their text. Newer deletion is better.
+            self.metadata.deletion_timestamp.clone(),
+            // Longer ready is better, and any time better than none.
+            ready.map(|ready| ready.last_transition_time.clone().map(Reverse)),
+            Reverse(restarts.unwrap_or(0)),
+            self.metadata.creation_timestamp.clone().map(Reverse),
+        )
+    }
+
+    /// Returns the container for a command, and what a person should be told about the choice.
+    ///
+    /// # Errors
+    /// `NotFound` when the container that was named, by the caller or the pod, is not in the pod.
+    pub(super) fn container(&self, wanted: Option<&str>) -> Result<(String, Option<Notice>)> {
+        let annotation = self
+            .metadata
+            .annotations
+            .get("kubectl.kubernetes.io/default-container");
+        let annotation = annotation
+            .map(String::as_str)
+            .filter(|name| !name.is_empty());
+        if let Some(name) = wanted.or(annotation) {
+            if self.all().any(|container| container.name == name) {
+                return Ok((name.to_owned(), None));
+            }
+            let pod = &self.metadata.name;
+            let error = Error::new(
+                ErrorKind::NotFound,
+                format!("container {} not found in pod {pod}", escape(name)),
+            )
+            .because(format!("the pod has: {}", self.names().join(", ")));
+            return Err(match wanted {
+                Some(_) => error.remedy("-c CONTAINER"),
+                None => error
+                    .because(format!(
+                        "the pod's annotation kubectl.kubernetes.io/default-container names it; the pod has: {}",
+                        self.names().join(", ")
+                    ))
+                    .remedy("-c CONTAINER"),
+            });
+        }
+        let Some(first) = self.spec.containers.first() else {
+            let message = format!("pod {} does not have any containers", self.metadata.name);
+            return Err(Error::new(ErrorKind::NotFound, message));
+        };
+        let container = first.name.clone();
+        let all = self.names();
+        let notice = (all.len() > 1).then(|| Notice::DefaultedContainer {
+            container: container.clone(),
+            all,
+        });
+        Ok((container, notice))
+    }
+
+    /// Returns the names of all containers as kubectl lists them.
+    fn names(&self) -> Vec<String> {
+        let name = |container: &Container| excerpt(container.name.as_bytes(), 63);
+        let spec = &self.spec;
+        let mut names: Vec<_> = spec.containers.iter().map(name).collect();
+        names.extend(
+            spec.ephemeral_containers
+                .iter()
+                .map(|it| format!("{} (ephem)", name(it))),
+        );
+        names.extend(
+            spec.init_containers
+                .iter()
+                .map(|it| format!("{} (init)", name(it))),
+        );
+        names
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Container> {
+        let spec = &self.spec;
+        spec.containers
+            .iter()
+            .chain(&spec.init_containers)
+            .chain(&spec.ephemeral_containers)
+    }
+
+    /// Returns what is known of a container.
+    pub(super) fn status_of(&self, container: &str) -> Option<&ContainerStatus> {
+        let status = &self.status;
+        status
+            .container_statuses
+            .iter()
+            .chain(&status.init_container_statuses)
+            .chain(&status.ephemeral_container_statuses)
+            .find(|status| status.name == container)
+    }
+
+    /// Returns the name of the only container, where there is only one.
+    pub(super) fn only_container(&self) -> Option<&str> {
+        let mut all = self.all();
+        all.next()
+            .filter(|_| all.next().is_none())
+            .map(|container| container.name.as_str())
+    }
+
+    /// Tells whether a command could be started in this container.
+    pub(super) fn readiness(&self, container: &str) -> Readiness {
+        let phase = self.status.phase.as_deref().unwrap_or("Pending");
+        if matches!(phase, "Succeeded" | "Failed") {
+            // kubectl pkg/cmd/exec/exec.go: the same words.
+            let text = "cannot exec into a container in a completed pod; current phase is";
+            return Readiness::Never(format!("{text} {phase}"));
+        }
+        let Some(status) = self.status_of(container) else {
+            // Without a word about the container the phase has to do.
+            return if phase == "Running" {
+                Readiness::Now
+            } else {
+                Readiness::Wait(self.why_pending())
+            };
+        };
+        let quoted = excerpt(container.as_bytes(), 63);
+        match &status.state {
+            State {
+                running: Some(_), ..
+            } => Readiness::Now,
+            State {
+                terminated: Some(ended),
+                ..
+            } => {
+                let reason = reason(ended.reason.as_deref(), None);
+                let code = ended.exit_code;
+                let text = format!("container {quoted} is terminated: {reason}, exit code {code}");
+                match self.comes_back(container, code) {
+                    true => Readiness::Wait(text),
+                    false => Readiness::Never(text),
+                }
+            }
+            State {
+                waiting: Some(waiting),
+                ..
+            } => {
+                let reason = reason(waiting.reason.as_deref(), waiting.message.as_deref());
+                Readiness::Wait(format!("container {quoted} is waiting: {reason}"))
+            }
+            _ => Readiness::Wait(format!("container {quoted} is waiting")),
+        }
+    }
+
+    fn comes_back(&self, container: &str, exit_code: i32) -> bool {
+        let restarts =
+            |container: &Container| container.restart_policy.as_deref() == Some("Always");
+        if let Some(init) = self
+            .spec
+            .init_containers
+            .iter()
+            .find(|it| it.name == container)
+        {
+            return restarts(init);
+        }
+        if self
+            .spec
+            .ephemeral_containers
+            .iter()
+            .any(|it| it.name == container)
+        {
+            return false;
+        }
+        match self.spec.restart_policy.as_deref() {
+            Some("Never") => false,
+            Some("OnFailure") => exit_code != 0,
+            _ => true,
+        }
+    }
+
+    fn why_pending(&self) -> String {
+        let phase = self.status.phase.as_deref().unwrap_or("Pending");
+        let mut conditions = self.status.conditions.iter();
+        let scheduled = conditions.find(|it| it.r#type == "PodScheduled" && it.status == "False");
+        let details = match scheduled {
+            Some(it) => Some(reason(it.reason.as_deref(), it.message.as_deref())),
+            None => self
+                .status
+                .reason
+                .as_deref()
+                .map(|text| reason(Some(text), None)),
+        };
+        let phase = excerpt(phase.as_bytes(), 63);
+        match details {
+            Some(details) => format!("the pod is {phase}: {details}"),
+            None => format!("the pod is {phase}"),
+        }
+    }
+}
+
+impl Condition {
+    fn is_ready(&self) -> bool {
+        self.r#type == "Ready" && self.status == "True"
+    }
+}
+
+fn reason(reason: Option<&str>, message: Option<&str>) -> String {
+    let reason = excerpt(reason.unwrap_or("no reason given").as_bytes(), 200);
+    match message.filter(|message| !message.is_empty()) {
+        Some(message) => format!("{reason} ({})", excerpt(message.as_bytes(), 500)),
+        None => reason,
+    }
+}
