@@ -46,7 +46,9 @@ impl Authority {
     /// When the random source or the signature fails.
     pub fn new() -> io::Result<Self> {
         let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, "wsx test authority");
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "wsx test authority");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         lasting(&mut params, Validity::Valid);
@@ -70,7 +72,9 @@ impl Authority {
         params.distinguished_name.push(DnType::CommonName, name);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         lasting(&mut params, Validity::Valid);
-        let certificate = params.signed_by(&key, &self.issuer).map_err(io::Error::other)?;
+        let certificate = params
+            .signed_by(&key, &self.issuer)
+            .map_err(io::Error::other)?;
         Ok(ClientCertificate {
             certificate: certificate.pem(),
             key: key.serialize_pem(),
@@ -87,22 +91,33 @@ impl Authority {
     /// When the random source or the signature fails.
     pub fn server(&self, validity: Validity) -> io::Result<Arc<rustls::ServerConfig>> {
         let key = key()?;
-        let mut params = CertificateParams::new(["localhost".to_owned()]).map_err(io::Error::other)?;
-        params.distinguished_name.push(DnType::CommonName, "kube-apiserver");
+        let mut params =
+            CertificateParams::new(["localhost".to_owned()]).map_err(io::Error::other)?;
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "kube-apiserver");
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        for address in [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)] {
+        for address in [
+            IpAddr::V4(Ipv4Addr::LOCALHOST),
+            IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ] {
             params.subject_alt_names.push(SanType::IpAddress(address));
         }
         lasting(&mut params, validity);
-        let certificate = params.signed_by(&key, &self.issuer).map_err(io::Error::other)?;
+        let certificate = params
+            .signed_by(&key, &self.issuer)
+            .map_err(io::Error::other)?;
 
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut roots = RootCertStore::empty();
-        roots.add(self.issuer.der().clone()).map_err(io::Error::other)?;
-        let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
-            .allow_unauthenticated()
-            .build()
+        roots
+            .add(self.issuer.der().clone())
             .map_err(io::Error::other)?;
+        let clients =
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+                .allow_unauthenticated()
+                .build()
+                .map_err(io::Error::other)?;
         let chain = vec![CertificateDer::from(certificate.der().to_vec())];
         let mut config = rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()

@@ -51,7 +51,11 @@ impl Head {
             short => (u64::from(short), 2),
         };
         let masked = second & 0x80 != 0;
-        let mask = if masked { Some(array(bytes, end)?) } else { None };
+        let mask = if masked {
+            Some(array(bytes, end)?)
+        } else {
+            None
+        };
         Some(Self {
             fin: first & FIN != 0,
             reserved: first & 0x70 != 0,
@@ -106,7 +110,9 @@ pub fn mask(payload: &mut [u8], key: [u8; 4]) {
     let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
     let mut words = payload.chunks_exact_mut(8);
     for word in &mut words {
-        let bytes: [u8; 8] = (&*word).try_into().expect("chunks_exact_mut(8) gives eight bytes");
+        let bytes: [u8; 8] = (&*word)
+            .try_into()
+            .expect("chunks_exact_mut(8) gives eight bytes");
         word.copy_from_slice(&(u64::from_ne_bytes(bytes) ^ wide).to_ne_bytes());
     }
     for (byte, key) in words.into_remainder().iter_mut().zip(key.iter().cycle()) {
@@ -134,7 +140,10 @@ pub fn success() -> Value {
 pub fn exited(code: &str, command: &[String]) -> Value {
     let prose = match command {
         [] => format!("command terminated with exit code {code}"),
-        words => format!("error executing command [{}], exit code {code}", words.join(" ")),
+        words => format!(
+            "error executing command [{}], exit code {code}",
+            words.join(" ")
+        ),
     };
     json!({
         "metadata": {},
@@ -168,7 +177,10 @@ mod tests {
 
     #[test]
     fn accept_is_the_example_of_the_standard() {
-        assert_eq!(accept("dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+        assert_eq!(
+            accept("dGhlIHNhbXBsZSBub25jZQ=="),
+            "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+        );
     }
 
     #[test]
@@ -178,7 +190,14 @@ mod tests {
                 let mut bytes = Vec::new();
                 put_head(&mut bytes, FIN | BINARY, length, mask);
                 let size = bytes.len();
-                let expected = Head { fin: true, reserved: false, opcode: BINARY, mask, length, size };
+                let expected = Head {
+                    fin: true,
+                    reserved: false,
+                    opcode: BINARY,
+                    mask,
+                    length,
+                    size,
+                };
                 assert_eq!(Head::parse(&bytes), Some(expected));
                 assert_eq!(Head::parse(&bytes[..size - 1]), None);
             }
@@ -187,7 +206,9 @@ mod tests {
 
     #[test]
     fn a_masked_frame_is_the_example_of_the_standard() {
-        let hello = [0x81, 0x85, 0x37, 0xFA, 0x21, 0x3D, 0x7F, 0x9F, 0x4D, 0x51, 0x58];
+        let hello = [
+            0x81, 0x85, 0x37, 0xFA, 0x21, 0x3D, 0x7F, 0x9F, 0x4D, 0x51, 0x58,
+        ];
         assert_eq!(client_frame(FIN | TEXT, b"Hello"), hello);
         assert_eq!(server_frame(FIN | TEXT, b"Hello"), b"\x81\x05Hello");
     }
@@ -197,7 +218,13 @@ mod tests {
         let plain: Vec<u8> = (0..=255).cycle().take(1003).collect();
         let mut bytes = plain.clone();
         mask(&mut bytes, [9, 8, 7, 6]);
-        assert!(bytes.iter().zip(&plain).enumerate().all(|(i, (a, b))| a ^ b == [9, 8, 7, 6][i % 4]));
+        assert!(
+            bytes
+                .iter()
+                .zip(&plain)
+                .enumerate()
+                .all(|(i, (a, b))| a ^ b == [9, 8, 7, 6][i % 4])
+        );
         mask(&mut bytes, [9, 8, 7, 6]);
         assert_eq!(bytes, plain);
     }

@@ -8,11 +8,18 @@ use tokio::signal::unix::{SignalKind, signal};
 use wsx_tests::cluster::Cluster;
 
 fn main() -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     // Before the line is printed, so that whoever has read it may send the signal.
     let signals = {
         let _inside = runtime.enter();
-        [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal)
+        [
+            SignalKind::terminate(),
+            SignalKind::interrupt(),
+            SignalKind::hangup(),
+        ]
+        .map(signal)
     };
     let cluster = Cluster::spawn()?;
     let mut stdout = io::stdout();

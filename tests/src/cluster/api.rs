@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use super::http::{Request, Response};
 use super::identity::{self, Attributes};
 use super::listener::Listener;
+use super::logs;
 use super::objects::{self, Kind};
 use super::remote::{self, Next, Verb};
 use super::world::World;
-use super::logs;
 
 /// Answers one request.
 pub(crate) fn answer(
@@ -19,7 +19,12 @@ pub(crate) fn answer(
     request: &Request,
     certificate: Option<&[u8]>,
 ) -> Next {
-    let path: Vec<&str> = request.path.iter().map(String::as_str).filter(|step| !step.is_empty()).collect();
+    let path: Vec<&str> = request
+        .path
+        .iter()
+        .map(String::as_str)
+        .filter(|step| !step.is_empty())
+        .collect();
     if path == ["__wsx", "requests"] {
         return answered(records(world, request));
     }
@@ -47,20 +52,35 @@ pub(crate) fn answer(
         [resource] => (None, resource, None, None),
         _ => return answered(unknown_path()),
     };
-    let Some(kind) = Kind::find(group, resource) else { return answered(unknown_path()) };
+    let Some(kind) = Kind::find(group, resource) else {
+        return answered(unknown_path());
+    };
 
     let wanted = match (&*request.method, name) {
         ("GET" | "HEAD", Some(_)) => "get",
         ("GET" | "HEAD", None) if request.flag("watch") => "watch",
         ("GET" | "HEAD", None) => "list",
         ("POST", Some(_)) if subresource.is_some() => "create",
-        _ => return answered(Response::refusal(405, "MethodNotAllowed", "the server does not allow this method on the requested resource", &Value::Null)),
+        _ => {
+            return answered(Response::refusal(
+                405,
+                "MethodNotAllowed",
+                "the server does not allow this method on the requested resource",
+                &Value::Null,
+            ));
+        }
     };
     let full = match subresource {
         Some(sub) => format!("{resource}/{sub}"),
         None => resource.to_owned(),
     };
-    let attributes = Attributes { verb: wanted, group, resource: &full, namespace, name };
+    let attributes = Attributes {
+        verb: wanted,
+        group,
+        resource: &full,
+        namespace,
+        name,
+    };
     if let Err(refusal) = identity::authorize(&user, attributes) {
         return answered(refusal);
     }
@@ -68,13 +88,20 @@ pub(crate) fn answer(
     match (kind.resource, name, subresource, namespace) {
         ("pods", Some(name), Some("exec" | "attach"), Some(namespace)) => {
             // kubernetes #134577: since 1.35 a GET needs `create` too, on v4 and v5 alike.
-            let create = Attributes { verb: "create", ..attributes };
+            let create = Attributes {
+                verb: "create",
+                ..attributes
+            };
             if listener.version.wants_create()
                 && let Err(refusal) = identity::authorize(&user, create)
             {
                 return answered(refusal);
             }
-            let verb = if subresource == Some("exec") { Verb::Exec } else { Verb::Attach };
+            let verb = if subresource == Some("exec") {
+                Verb::Exec
+            } else {
+                Verb::Attach
+            };
             match world.pods.get(namespace, name) {
                 Some(pod) => remote::answer(world, listener, request, verb, &pod),
                 None => answered(Response::not_found("", "pods", name)),
@@ -87,15 +114,17 @@ pub(crate) fn answer(
             })
         }
         (_, _, Some(_), _) => answered(unknown_path()),
-        ("pods", Some(name), None, Some(namespace)) => answered(match world.pods.get(namespace, name) {
-            Some(pod) => Response::json(200, &pod),
-            None => Response::not_found("", "pods", name),
-        }),
+        ("pods", Some(name), None, Some(namespace)) => {
+            answered(match world.pods.get(namespace, name) {
+                Some(pod) => Response::json(200, &pod),
+                None => Response::not_found("", "pods", name),
+            })
+        }
         (resource, Some(name), None, namespace) => {
             let all = objects::objects(kind);
-            let found = all.iter().find(|object| {
-                object["metadata"]["name"] == name && within(object, namespace)
-            });
+            let found = all
+                .iter()
+                .find(|object| object["metadata"]["name"] == name && within(object, namespace));
             answered(match found {
                 Some(object) => Response::json(200, object),
                 None => Response::not_found(group, resource, name),
@@ -108,18 +137,28 @@ pub(crate) fn answer(
 }
 
 fn list(world: &World, kind: &Kind, namespace: Option<&str>, request: &Request) -> Response {
-    let all = if kind.resource == "pods" { world.pods.list() } else { objects::objects(kind) };
-    let (labels, fields) = (request.parameter("labelSelector"), request.parameter("fieldSelector"));
+    let all = if kind.resource == "pods" {
+        world.pods.list()
+    } else {
+        objects::objects(kind)
+    };
+    let (labels, fields) = (
+        request.parameter("labelSelector"),
+        request.parameter("fieldSelector"),
+    );
     let items: Vec<Value> = all
         .into_iter()
         .filter(|object| within(object, namespace) && objects::fits(object, labels, fields))
         .collect();
-    Response::json(200, &json!({
-        "kind": format!("{}List", kind.kind),
-        "apiVersion": kind.api_version(),
-        "metadata": {"resourceVersion": "1000"},
-        "items": items,
-    }))
+    Response::json(
+        200,
+        &json!({
+            "kind": format!("{}List", kind.kind),
+            "apiVersion": kind.api_version(),
+            "metadata": {"resourceVersion": "1000"},
+            "items": items,
+        }),
+    )
 }
 
 fn within(object: &Value, namespace: Option<&str>) -> bool {

@@ -56,7 +56,9 @@ impl Connection {
     pub(crate) async fn reaches(&self, state: State) {
         let mut state_rx = self.state_tx.subscribe();
         // The sender lives in `self`, so that this cannot fail before it is true.
-        let _ = state_rx.wait_for(|now| *now == state || *now == State::Over).await;
+        let _ = state_rx
+            .wait_for(|now| *now == state || *now == State::Over)
+            .await;
     }
 
     /// Leaves the socket open, and everybody who asks stops using it.

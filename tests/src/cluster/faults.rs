@@ -225,7 +225,11 @@ impl TryFrom<Value> for Length {
 
     fn try_from(value: Value) -> Result<Self, Self::Error> {
         let power = |text: &str| 1_u64.checked_shl(text.strip_prefix("2^")?.parse().ok()?);
-        value.as_u64().or_else(|| power(value.as_str()?)).map(Self).ok_or(format!("no length: {value}"))
+        value
+            .as_u64()
+            .or_else(|| power(value.as_str()?))
+            .map(Self)
+            .ok_or_else(|| format!("no length: {value}"))
     }
 }
 
@@ -233,11 +237,18 @@ impl TryFrom<String> for Hex {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
-        let digits: Option<Vec<u8>> =
-            text.chars().map(|digit| Some(u8::try_from(digit.to_digit(16)?).ok()?)).collect();
+        let digits: Option<Vec<u8>> = text
+            .chars()
+            .map(|digit| u8::try_from(digit.to_digit(16)?).ok())
+            .collect();
         let digits = digits.filter(|digits| digits.len() % 2 == 0);
         let digits = digits.ok_or_else(|| format!("no hexadecimal bytes: {text}"))?;
-        Ok(Self(digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()))
+        Ok(Self(
+            digits
+                .chunks(2)
+                .map(|pair| pair[0] << 4 | pair[1])
+                .collect(),
+        ))
     }
 }
 
@@ -280,7 +291,11 @@ mod tests {
 
     #[test]
     fn a_misspelt_word_is_refused() {
-        for json in [r#"{"afterbytes":1}"#, r#"{"then":"explode"}"#, r#"{"then":{"close_raw":"0"}}"#] {
+        for json in [
+            r#"{"afterbytes":1}"#,
+            r#"{"then":"explode"}"#,
+            r#"{"then":{"close_raw":"0"}}"#,
+        ] {
             assert!(split(json).is_err(), "{json}");
         }
     }

@@ -25,47 +25,72 @@ impl Request {
             .map(|pair| pair.map(|(name, value)| (name.to_owned(), value.trim().to_owned())))
             .collect::<Option<_>>()?;
         let (path, query) = target.split_once('?').unwrap_or((&target, ""));
-        let path = path.split('/').skip(1).map(|segment| decode(segment, false)).collect();
+        let path = path
+            .split('/')
+            .skip(1)
+            .map(|segment| decode(segment, false))
+            .collect();
         let query = query
             .split('&')
             .filter(|pair| !pair.is_empty())
             .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
             .map(|(name, value)| (decode(name, true), decode(value, true)))
             .collect();
-        Some(Self { method, target, path, query, headers })
+        Some(Self {
+            method,
+            target,
+            path,
+            query,
+            headers,
+        })
     }
 
     /// The first header of that name.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        let mut found = self.headers.iter().filter(|header| header.0.eq_ignore_ascii_case(name));
+        let mut found = self
+            .headers
+            .iter()
+            .filter(|header| header.0.eq_ignore_ascii_case(name));
         found.next().map(|header| &*header.1)
     }
 
     /// Every header of that name.
     pub(crate) fn headers<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.headers.iter().filter(move |header| header.0.eq_ignore_ascii_case(name)).map(|h| &*h.1)
+        self.headers
+            .iter()
+            .filter(move |header| header.0.eq_ignore_ascii_case(name))
+            .map(|h| &*h.1)
     }
 
     /// The first query parameter of that name.
     pub(crate) fn parameter(&self, name: &str) -> Option<&str> {
-        self.query.iter().find(|pair| pair.0 == name).map(|pair| &*pair.1)
+        self.query
+            .iter()
+            .find(|pair| pair.0 == name)
+            .map(|pair| &*pair.1)
     }
 
     /// A boolean parameter.
     // apimachinery runtime/conversion.go: all but "0" and "false" is true, the empty text too.
     pub(crate) fn flag(&self, name: &str) -> bool {
-        self.parameter(name).is_some_and(|text| text != "0" && !text.eq_ignore_ascii_case("false"))
+        self.parameter(name)
+            .is_some_and(|text| text != "0" && !text.eq_ignore_ascii_case("false"))
     }
 
     /// Whether the client asks for a WebSocket.
     pub(crate) fn wants_websocket(&self) -> bool {
-        self.headers("Connection").any(|value| value.to_ascii_lowercase().contains("upgrade"))
-            && self.header("Upgrade").is_some_and(|value| value.eq_ignore_ascii_case("websocket"))
+        self.headers("Connection")
+            .any(|value| value.to_ascii_lowercase().contains("upgrade"))
+            && self
+                .header("Upgrade")
+                .is_some_and(|value| value.eq_ignore_ascii_case("websocket"))
     }
 
     /// The length of the body that follows the head.
     pub(crate) fn body_length(&self) -> usize {
-        self.header("Content-Length").and_then(|text| text.parse().ok()).unwrap_or(0)
+        self.header("Content-Length")
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(0)
     }
 }
 
@@ -82,13 +107,23 @@ impl Response {
     /// A JSON answer.
     pub(crate) fn json(status: u16, value: &Value) -> Self {
         let body = value.to_string().into_bytes();
-        Self { status, content_type: "application/json".to_owned(), body, extra: Vec::new() }
+        Self {
+            status,
+            content_type: "application/json".to_owned(),
+            body,
+            extra: Vec::new(),
+        }
     }
 
     /// One line of text, as kubelet and runtime answer.
     pub(crate) fn text(status: u16, text: impl Into<Vec<u8>>) -> Self {
         let content_type = "text/plain; charset=utf-8".to_owned();
-        Self { status, content_type, body: text.into(), extra: Vec::new() }
+        Self {
+            status,
+            content_type,
+            body: text.into(),
+            extra: Vec::new(),
+        }
     }
 
     /// A Status object, as the API server refuses.
@@ -122,12 +157,21 @@ impl Response {
 
     /// The refusal for an object that is not there.
     pub(crate) fn not_found(group: &str, resource: &str, name: &str) -> Self {
-        let what = if group.is_empty() { resource.to_owned() } else { format!("{resource}.{group}") };
+        let what = if group.is_empty() {
+            resource.to_owned()
+        } else {
+            format!("{resource}.{group}")
+        };
         let mut details = json!({"name": name, "kind": resource});
         if !group.is_empty() {
             details["group"] = group.into();
         }
-        Self::refusal(404, "NotFound", &format!("{what} \"{name}\" not found"), &details)
+        Self::refusal(
+            404,
+            "NotFound",
+            &format!("{what} \"{name}\" not found"),
+            &details,
+        )
     }
 
     /// The bytes that go out; `head_only` for HEAD.
@@ -148,7 +192,10 @@ impl Response {
 
 /// The words behind a status code.
 pub(crate) fn phrase(status: u16) -> &'static str {
-    http::StatusCode::from_u16(status).ok().and_then(|code| code.canonical_reason()).unwrap_or("-")
+    http::StatusCode::from_u16(status)
+        .ok()
+        .and_then(|code| code.canonical_reason())
+        .unwrap_or("-")
 }
 
 fn decode(text: &str, plus_is_space: bool) -> String {
@@ -157,7 +204,10 @@ fn decode(text: &str, plus_is_space: bool) -> String {
     while let [first, tail @ ..] = rest {
         rest = tail;
         let digits = tail.get(..2).and_then(|two| std::str::from_utf8(two).ok());
-        match (first, digits.and_then(|two| u8::from_str_radix(two, 16).ok())) {
+        match (
+            first,
+            digits.and_then(|two| u8::from_str_radix(two, 16).ok()),
+        ) {
             (b'%', Some(byte)) => {
                 out.push(byte);
                 rest = &tail[2..];
@@ -180,7 +230,14 @@ mod tests {
         assert_eq!(request.path, ["api", "v1", "x/y"]);
         let command: Vec<_> = request.query.iter().map(|pair| &*pair.1).collect();
         assert_eq!(command, ["a b", "{}", "", "FALSE"]);
-        assert_eq!((request.flag("tty"), request.flag("stdin"), request.flag("stderr")), (true, false, false));
+        assert_eq!(
+            (
+                request.flag("tty"),
+                request.flag("stdin"),
+                request.flag("stderr")
+            ),
+            (true, false, false)
+        );
         assert!(request.wants_websocket());
     }
 
@@ -189,6 +246,9 @@ mod tests {
         let body = Response::not_found("apps", "deployments", "x").body;
         let value: Value = serde_json::from_slice(&body).expect("the body is JSON");
         assert_eq!(value["message"], "deployments.apps \"x\" not found");
-        assert_eq!(value["details"], json!({"name": "x", "kind": "deployments", "group": "apps"}));
+        assert_eq!(
+            value["details"],
+            json!({"name": "x", "kind": "deployments", "group": "apps"})
+        );
     }
 }

@@ -28,7 +28,10 @@ pub(crate) struct Attributes<'a> {
 
 impl Secrets {
     pub(crate) fn new(suffix: String, certificate: Vec<u8>) -> Self {
-        Self { suffix, certificate }
+        Self {
+            suffix,
+            certificate,
+        }
     }
 
     /// The bearer token of `user`.
@@ -64,7 +67,9 @@ pub(crate) fn user(
         anonymous_is_admin.then(|| "admin".to_owned())
     };
     let user = user.ok_or_else(Response::unauthorized)?;
-    let Some(other) = request.header("Impersonate-User") else { return Ok(user) };
+    let Some(other) = request.header("Impersonate-User") else {
+        return Ok(user);
+    };
     if !powerful(&user) {
         let attributes = Attributes {
             verb: "impersonate",
@@ -75,8 +80,14 @@ pub(crate) fn user(
         };
         return Err(forbidden(&user, attributes));
     }
-    let masters = request.headers("Impersonate-Group").any(|group| group == "system:masters");
-    Ok(if masters { "admin".to_owned() } else { other.to_owned() })
+    let masters = request
+        .headers("Impersonate-Group")
+        .any(|group| group == "system:masters");
+    Ok(if masters {
+        "admin".to_owned()
+    } else {
+        other.to_owned()
+    })
 }
 
 /// Whether `user` may, or the refusal in the words of the API server.
@@ -85,11 +96,21 @@ pub(crate) fn authorize(user: &str, attributes: Attributes<'_>) -> Result<(), Re
     let enters = ["pods/exec", "pods/attach"].contains(&attributes.resource);
     let may = match user {
         "get-only" => reads,
-        "create-only" => if enters { attributes.verb == "create" } else { reads },
+        "create-only" => {
+            if enters {
+                attributes.verb == "create"
+            } else {
+                reads
+            }
+        }
         "exec-only" => enters,
         user => powerful(user),
     };
-    if may { Ok(()) } else { Err(forbidden(user, attributes)) }
+    if may {
+        Ok(())
+    } else {
+        Err(forbidden(user, attributes))
+    }
 }
 
 fn powerful(user: &str) -> bool {
@@ -103,24 +124,40 @@ fn by_header(value: &str, secrets: &Secrets) -> Option<String> {
     }
     let decoded = STANDARD.decode(rest.trim()).ok()?;
     let expected = format!("basic:{}", secrets.password());
-    (scheme.eq_ignore_ascii_case("Basic") && decoded == expected.as_bytes()).then(|| "basic".to_owned())
+    (scheme.eq_ignore_ascii_case("Basic") && decoded == expected.as_bytes())
+        .then(|| "basic".to_owned())
 }
 
 // apiserver authentication/request/websocket/protocol.go: one token, beside at least one other name.
 fn bearer_subprotocol(request: &Request) -> Result<Option<String>, Response> {
-    let names: Vec<&str> =
-        request.headers("Sec-WebSocket-Protocol").flat_map(|line| line.split(',')).map(str::trim).collect();
+    let names: Vec<&str> = request
+        .headers("Sec-WebSocket-Protocol")
+        .flat_map(|line| line.split(','))
+        .map(str::trim)
+        .collect();
     let mut tokens = names.iter().filter_map(|name| name.strip_prefix(BEARER));
-    let Some(token) = tokens.next() else { return Ok(None) };
+    let Some(token) = tokens.next() else {
+        return Ok(None);
+    };
     if tokens.next().is_some() || names.len() < 2 {
         return Err(Response::unauthorized());
     }
-    let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| Response::unauthorized())?;
-    Ok(Some(String::from_utf8(bytes).map_err(|_| Response::unauthorized())?))
+    let bytes = URL_SAFE_NO_PAD
+        .decode(token)
+        .map_err(|_| Response::unauthorized())?;
+    Ok(Some(
+        String::from_utf8(bytes).map_err(|_| Response::unauthorized())?,
+    ))
 }
 
 fn forbidden(user: &str, attributes: Attributes<'_>) -> Response {
-    let Attributes { verb, group, resource, namespace, name } = attributes;
+    let Attributes {
+        verb,
+        group,
+        resource,
+        namespace,
+        name,
+    } = attributes;
     let plain = resource.split('/').next().unwrap_or_default();
     let what = match (group, name) {
         ("", Some(name)) => format!("{plain} \"{name}\""),
@@ -162,7 +199,8 @@ mod tests {
             name: Some("web-0"),
         };
         let refusal = authorize("get-only", attributes).expect_err("get-only may not create");
-        let body: serde_json::Value = serde_json::from_slice(&refusal.body).expect("the body is JSON");
+        let body: serde_json::Value =
+            serde_json::from_slice(&refusal.body).expect("the body is JSON");
         let expected = json!({
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
             "message": "pods \"web-0\" is forbidden: User \"get-only\" cannot create resource \

@@ -28,7 +28,12 @@ pub(crate) struct TooLong;
 
 impl Inlet {
     pub(crate) fn new(connection: Connection) -> Self {
-        Self { connection, buffer: vec![0; INITIAL], start: 0, end: 0 }
+        Self {
+            connection,
+            buffer: vec![0; INITIAL],
+            start: 0,
+            end: 0,
+        }
     }
 
     /// Reads the head of the next request, or `None` when the client has gone.
@@ -66,7 +71,9 @@ impl Inlet {
 
     /// Takes one frame out of the buffer, or `None` while it is incomplete.
     pub(crate) fn frame(&mut self) -> Result<Option<Frame<'_>>, TooLong> {
-        let Some(head) = Head::parse(&self.buffer[self.start..self.end]) else { return Ok(None) };
+        let Some(head) = Head::parse(&self.buffer[self.start..self.end]) else {
+            return Ok(None);
+        };
         if head.length > LONGEST_FRAME {
             return Err(TooLong);
         }

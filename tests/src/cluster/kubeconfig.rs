@@ -13,7 +13,11 @@ pub(crate) struct Entries {
 
 impl Entries {
     pub(crate) fn new() -> Self {
-        Self { clusters: Vec::new(), users: Vec::new(), contexts: Vec::new() }
+        Self {
+            clusters: Vec::new(),
+            users: Vec::new(),
+            contexts: Vec::new(),
+        }
     }
 
     /// Adds a cluster; without an authority none is named.
@@ -22,7 +26,8 @@ impl Entries {
         if let Some(pem) = authority {
             cluster["certificate-authority-data"] = base64(pem).into();
         }
-        self.clusters.push(json!({"name": name, "cluster": cluster}));
+        self.clusters
+            .push(json!({"name": name, "cluster": cluster}));
     }
 
     /// Adds a user.
@@ -33,7 +38,8 @@ impl Entries {
     /// Adds a context.
     pub(crate) fn context(&mut self, name: &str, cluster: &str, user: &str) {
         let context = json!({"cluster": cluster, "user": user, "namespace": "default"});
-        self.contexts.push(json!({"name": name, "context": context}));
+        self.contexts
+            .push(json!({"name": name, "context": context}));
     }
 
     /// The document; JSON, which every reader of YAML takes.

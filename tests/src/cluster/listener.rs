@@ -35,12 +35,14 @@ impl Listener {
         let socket = TcpListener::bind("127.0.0.1:0").await?;
         let address = socket.local_addr()?;
         let listener = Arc::new(self);
-        tokio::spawn(async move {
+        super::task::spawn(async move {
             loop {
                 // A client that has gone before it was accepted is no reason to stop.
-                let Ok((tcp, _)) = socket.accept().await else { continue };
+                let Ok((tcp, _)) = socket.accept().await else {
+                    continue;
+                };
                 let (listener, world) = (listener.clone(), world.clone());
-                tokio::spawn(async move {
+                super::task::spawn(async move {
                     // Whoever breaks off hears nothing more from us.
                     let _ = listener.serve(tcp, &world).await;
                 });
@@ -56,9 +58,9 @@ impl Listener {
         }
         let socket = match &self.tls {
             None => Socket::Plain(tcp),
-            Some(config) => {
-                Socket::Tls(Box::new(TlsAcceptor::from(config.clone()).accept(tcp).await?))
-            }
+            Some(config) => Socket::Tls(Box::new(
+                TlsAcceptor::from(config.clone()).accept(tcp).await?,
+            )),
         };
         let mut connection = Connection::new(socket);
         let certificate = connection.client_certificate();
@@ -75,9 +77,13 @@ impl Listener {
             }
             match api::answer(world, self, &request, certificate.as_deref()) {
                 Next::Answer(response) => {
-                    connection.write_all(&response.to_bytes(request.method == "HEAD")).await?;
+                    connection
+                        .write_all(&response.to_bytes(request.method == "HEAD"))
+                        .await?;
                     connection.flush().await?;
-                    let last = request.headers("Connection").any(|value| value.eq_ignore_ascii_case("close"));
+                    let last = request
+                        .headers("Connection")
+                        .any(|value| value.eq_ignore_ascii_case("close"));
                     if last {
                         break;
                     }

@@ -27,7 +27,12 @@ pub(crate) fn answer(request: &Request, user: &str, pod: &Value) -> Response {
                  API group \"\" in the namespace \"{}\"",
                 text("namespace")
             );
-            return Response::refusal(403, "Forbidden", &message, &json!({"name": name, "kind": "pods"}));
+            return Response::refusal(
+                403,
+                "Forbidden",
+                &message,
+                &json!({"name": name, "kind": "pods"}),
+            );
         }
         _ => {}
     }
@@ -40,14 +45,21 @@ pub(crate) fn answer(request: &Request, user: &str, pod: &Value) -> Response {
     }
     let number = |name: &str| match request.parameter(name) {
         None => Ok(None),
-        Some(text) => text.parse::<usize>().map(Some).map_err(|_| Response::bad_request(name)),
+        Some(text) => text
+            .parse::<usize>()
+            .map(Some)
+            .map_err(|_| Response::bad_request(name)),
     };
     let (tail, limit) = match (number("tailLines"), number("limitBytes")) {
         (Ok(tail), Ok(limit)) => (tail, limit),
         (Err(refusal), _) | (_, Err(refusal)) => return refusal,
     };
-    let lines: Vec<String> = (1..=LINES).map(|line| format!("{container} line {line}\n")).collect();
-    let mut body = lines[LINES - tail.unwrap_or(LINES).min(LINES)..].concat().into_bytes();
+    let lines: Vec<String> = (1..=LINES)
+        .map(|line| format!("{container} line {line}\n"))
+        .collect();
+    let mut body = lines[LINES - tail.unwrap_or(LINES).min(LINES)..]
+        .concat()
+        .into_bytes();
     body.truncate(limit.unwrap_or(body.len()));
     Response::text(200, body)
 }

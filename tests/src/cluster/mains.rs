@@ -63,8 +63,12 @@ impl Mains {
         if let Some(main) = running.get(&place.key()) {
             return Ok(main.attachment());
         }
-        let streams =
-            Streams { stdin: container.stdin, stdout: true, stderr: true, tty: container.tty };
+        let streams = Streams {
+            stdin: container.stdin,
+            stdout: true,
+            stderr: true,
+            tty: container.tty,
+        };
         let mut process = node.start(place, &command(place), streams)?;
         let stdin = Stdin::from(std::mem::replace(&mut process.input, Input::None));
         let main = Arc::new(Main {
@@ -78,15 +82,16 @@ impl Mains {
         running.insert(place.key(), main.clone());
 
         let (mains, pods, place) = (self.clone(), pods.clone(), place.clone());
-        tokio::spawn(async move {
+        super::task::spawn(async move {
             let mut pumps = Vec::new();
             for (channel, mut source) in std::mem::take(&mut process.outputs) {
                 let output_tx = main.output_tx.clone();
-                pumps.push(tokio::spawn(async move {
+                pumps.push(super::task::spawn(async move {
                     let mut buffer = vec![0; 32 * 1024];
                     while let Ok(count @ 1..) = source.read(&mut buffer).await {
                         // Without anybody attached the output is nobody's.
-                        let _ = output_tx.send(Some((channel, Bytes::copy_from_slice(&buffer[..count]))));
+                        let _ = output_tx
+                            .send(Some((channel, Bytes::copy_from_slice(&buffer[..count]))));
                     }
                 }));
             }
@@ -96,7 +101,11 @@ impl Mains {
             }
             let code = process.wait().await;
             pods.ended(&place.namespace, &place.pod, &place.container, code);
-            mains.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&place.key());
+            mains
+                .running
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .remove(&place.key());
             let _ = main.output_tx.send(None);
         });
         Ok(attachment)
@@ -105,7 +114,10 @@ impl Mains {
 
 impl Main {
     fn attachment(self: &Arc<Self>) -> Attachment {
-        Attachment { main: self.clone(), output_rx: self.output_tx.subscribe() }
+        Attachment {
+            main: self.clone(),
+            output_rx: self.output_tx.subscribe(),
+        }
     }
 }
 
@@ -113,14 +125,24 @@ impl Attachment {
     /// The two directions of the attachment.
     pub(crate) fn split(self, streams: Streams) -> (Stdin, Output) {
         let (detached_tx, detached_rx) = watch::channel(false);
-        let output = Output { output_rx: self.output_rx, detached_rx, streams };
-        (Stdin::Main(Feed { main: self.main, detached_tx }), output)
+        let output = Output {
+            output_rx: self.output_rx,
+            detached_rx,
+            streams,
+        };
+        (
+            Stdin::Main(Feed {
+                main: self.main,
+                detached_tx,
+            }),
+            output,
+        )
     }
 }
 
 impl Feed {
     /// Hands bytes to the main process; one that never reads stdin takes none, for ever.
-    pub(crate) async fn write(&mut self, data: &[u8]) {
+    pub(crate) async fn write(&self, data: &[u8]) {
         // containerd does not read what is sent to a container without `stdin: true`.
         if !self.main.reads {
             std::future::pending::<()>().await;
@@ -129,7 +151,7 @@ impl Feed {
     }
 
     /// The client's stdin ends: for good where `stdinOnce` says so, else it detaches.
-    pub(crate) fn end(&mut self) {
+    pub(crate) fn end(&self) {
         if self.main.stdin_once
             && self.main.terminal.is_none()
             && let Ok(mut stdin) = self.main.stdin.try_lock()

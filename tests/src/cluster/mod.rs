@@ -13,6 +13,7 @@ mod kubeconfig;
 mod listener;
 mod logs;
 mod mains;
+mod mischief;
 mod objects;
 mod outlet;
 mod pods;
@@ -24,6 +25,7 @@ mod resize;
 mod session;
 mod stdin;
 mod subprotocol;
+mod task;
 mod terminal;
 mod version;
 mod world;
@@ -73,7 +75,9 @@ impl Cluster {
     /// # Cancel safety
     /// A start that is dropped ends what it has begun.
     pub async fn start() -> io::Result<Self> {
-        tokio::task::spawn_blocking(Self::spawn).await.map_err(io::Error::other)?
+        tokio::task::spawn_blocking(Self::spawn)
+            .await
+            .map_err(io::Error::other)?
     }
 
     /// Starts a cluster from blocking code.
@@ -107,14 +111,21 @@ impl Cluster {
                 "expired" => Some(expired.clone()),
                 _ => Some(valid.clone()),
             };
-            let listener = Listener { name, version, manner, tls };
+            let listener = Listener {
+                name,
+                version,
+                manner,
+                tls,
+            };
             addresses.insert(name, runtime.block_on(listener.open(world.clone()))?);
         }
         // Nobody else sets it.
-        let _ = world.elsewhere.set(format!("http://{}", addresses["plain"]));
+        let _ = world
+            .elsewhere
+            .set(format!("http://{}", addresses["plain"]));
         let (closed_port, closed) = runtime.block_on(async { closed_port() })?;
 
-        let mut cluster = Self {
+        let cluster = Self {
             world,
             addresses,
             authority: authority.pem(),
@@ -171,11 +182,16 @@ impl Cluster {
     /// The directory in which a container's commands run.
     #[must_use]
     pub fn container_directory(&self, namespace: &str, pod: &str, container: &str) -> PathBuf {
-        self._scratch.path().join("node").join(namespace).join(pod).join(container)
+        self._scratch
+            .path()
+            .join("node")
+            .join(namespace)
+            .join(pod)
+            .join(container)
     }
 
     fn write_kubeconfig(
-        &mut self,
+        &self,
         certificate: &crate::tls::ClientCertificate,
         other_authority: &str,
         closed: SocketAddr,
@@ -191,8 +207,16 @@ impl Cluster {
         }
         let standard = format!("https://{}", self.addresses[STANDARD]);
         entries.cluster("wrong-ca", &standard, Some(other_authority));
-        entries.cluster("unreachable", &format!("https://{closed}"), Some(&self.authority));
-        entries.cluster("bad-dns", "https://no-such-host.invalid", Some(&self.authority));
+        entries.cluster(
+            "unreachable",
+            &format!("https://{closed}"),
+            Some(&self.authority),
+        );
+        entries.cluster(
+            "bad-dns",
+            "https://no-such-host.invalid",
+            Some(&self.authority),
+        );
         for name in ["wrong-ca", "unreachable", "bad-dns"] {
             entries.context(name, name, "admin");
         }
@@ -201,15 +225,27 @@ impl Cluster {
             entries.user(name, json!({"token": self.token(name)}));
         }
         entries.user("wrong-token", json!({"token": "nobody.knows"}));
-        entries.user("cert", json!({
-            "client-certificate-data": base64(&certificate.certificate),
-            "client-key-data": base64(&certificate.key),
-        }));
-        entries.user("basic", json!({"username": "basic", "password": self.world.secrets.password()}));
+        entries.user(
+            "cert",
+            json!({
+                "client-certificate-data": base64(&certificate.certificate),
+                "client-key-data": base64(&certificate.key),
+            }),
+        );
+        entries.user(
+            "basic",
+            json!({"username": "basic", "password": self.world.secrets.password()}),
+        );
         let token_file = self.kubeconfig.with_file_name("token");
         write_private(&token_file, &self.token("tokenfile"))?;
         entries.user("tokenfile", json!({"tokenFile": token_file}));
-        for name in ["get-only", "create-only", "exec-only", "no-rights", "wrong-token"] {
+        for name in [
+            "get-only",
+            "create-only",
+            "exec-only",
+            "no-rights",
+            "wrong-token",
+        ] {
             entries.context(name, STANDARD, name);
         }
         for name in ["cert", "basic", "tokenfile"] {
@@ -246,7 +282,12 @@ fn random_hex() -> io::Result<String> {
 
 fn write_private(path: &Path, text: &str) -> io::Result<()> {
     let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true).mode(0o600).open(path)?.write_all(text.as_bytes())
+    options
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?
+        .write_all(text.as_bytes())
 }
 
 /// The listener that most contexts use, and the current context.

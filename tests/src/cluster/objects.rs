@@ -16,12 +16,18 @@ pub(crate) struct Kind {
 impl Kind {
     /// The kind that stands under a path, when there is one.
     pub(crate) fn find(group: &str, resource: &str) -> Option<&'static Self> {
-        KINDS.iter().find(|kind| kind.group == group && kind.resource == resource)
+        KINDS
+            .iter()
+            .find(|kind| kind.group == group && kind.resource == resource)
     }
 
     /// The `apiVersion` of its objects.
     pub(crate) fn api_version(&self) -> String {
-        if self.group.is_empty() { "v1".to_owned() } else { format!("{}/v1", self.group) }
+        if self.group.is_empty() {
+            "v1".to_owned()
+        } else {
+            format!("{}/v1", self.group)
+        }
     }
 }
 
@@ -59,7 +65,11 @@ pub(crate) fn objects(kind: &Kind) -> Vec<Value> {
             object("noselector", json!({"ports": [{"port": 80}]}), json!({})),
         ],
         "replicationcontrollers" => {
-            vec![object("web", json!({"replicas": 1, "selector": {"app": "web"}}), status)]
+            vec![object(
+                "web",
+                json!({"replicas": 1, "selector": {"app": "web"}}),
+                status,
+            )]
         }
         "deployments" => vec![
             object("web", matching(json!({"app": "three"})), status.clone()),
@@ -80,7 +90,11 @@ pub(crate) fn objects(kind: &Kind) -> Vec<Value> {
 
 /// Whether an object fits a `labelSelector` and a `fieldSelector`.
 pub(crate) fn fits(object: &Value, labels: Option<&str>, fields: Option<&str>) -> bool {
-    let label = |name: &str| object["metadata"]["labels"][name].as_str().map(str::to_owned);
+    let label = |name: &str| {
+        object["metadata"]["labels"][name]
+            .as_str()
+            .map(str::to_owned)
+    };
     let field = |name: &str| {
         let mut value = object;
         for step in name.split('.') {
@@ -92,7 +106,10 @@ pub(crate) fn fits(object: &Value, labels: Option<&str>, fields: Option<&str>) -
 }
 
 fn terms(selector: Option<&str>) -> impl Iterator<Item = &str> {
-    selector.unwrap_or_default().split(',').filter(|term| !term.is_empty())
+    selector
+        .unwrap_or_default()
+        .split(',')
+        .filter(|term| !term.is_empty())
 }
 
 fn holds(term: &str, lookup: impl Fn(&str) -> Option<String>) -> bool {
@@ -138,7 +155,11 @@ fn resources(group: &str, version: &str) -> Value {
         }));
     }
     if group.is_empty() {
-        for (name, options) in [("exec", "PodExecOptions"), ("attach", "PodAttachOptions"), ("log", "Pod")] {
+        for (name, options) in [
+            ("exec", "PodExecOptions"),
+            ("attach", "PodAttachOptions"),
+            ("log", "Pod"),
+        ] {
             list.push(json!({
                 "name": format!("pods/{name}"), "singularName": "", "kind": options,
                 "namespaced": true, "verbs": ["get", "create"],
@@ -151,7 +172,13 @@ fn resources(group: &str, version: &str) -> Value {
 const KINDS: &[Kind] = &[
     kind("", "namespaces", "Namespace", "namespace", "ns"),
     kind("", "pods", "Pod", "pod", "po"),
-    kind("", "replicationcontrollers", "ReplicationController", "replicationcontroller", "rc"),
+    kind(
+        "",
+        "replicationcontrollers",
+        "ReplicationController",
+        "replicationcontroller",
+        "rc",
+    ),
     kind("", "services", "Service", "service", "svc"),
     kind("apps", "daemonsets", "DaemonSet", "daemonset", "ds"),
     kind("apps", "deployments", "Deployment", "deployment", "deploy"),
@@ -167,5 +194,11 @@ const fn kind(
     singular: &'static str,
     short: &'static str,
 ) -> Kind {
-    Kind { group, resource, kind, singular, short }
+    Kind {
+        group,
+        resource,
+        kind,
+        singular,
+        short,
+    }
 }

@@ -41,10 +41,9 @@ impl Pods {
             }
             _ => {}
         }
-        let pod = all(&changing).into_iter().find(|pod| {
+        all(&changing).into_iter().find(|pod| {
             pod["metadata"]["namespace"] == namespace && pod["metadata"]["name"] == name
-        });
-        pod
+        })
     }
 
     /// Lists the pods of all namespaces, and changes nothing.
@@ -55,7 +54,9 @@ impl Pods {
     /// Remembers that a container's main process has ended.
     pub(crate) fn ended(&self, namespace: &str, pod: &str, container: &str, code: i32) {
         let mut changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        changing.exits.insert(format!("{namespace}/{pod}/{container}"), code);
+        changing
+            .exits
+            .insert(format!("{namespace}/{pod}/{container}"), code);
     }
 }
 
@@ -78,7 +79,10 @@ pub(crate) fn choose_container(pod: &Value, wanted: Option<&str>) -> Result<Stri
             );
             let init = names(&pod["spec"]["initContainers"]);
             if !init.is_empty() {
-                text.push_str(&format!(" or one of the init containers: [{}]", init.join(" ")));
+                text.push_str(&format!(
+                    " or one of the init containers: [{}]",
+                    init.join(" ")
+                ));
             }
             Err(text)
         }
@@ -99,7 +103,10 @@ pub(crate) fn choose_container(pod: &Value, wanted: Option<&str>) -> Result<Stri
 pub(crate) fn container(pod: &Value, name: &str) -> Container {
     let find = |list: &Value| {
         let list = list.as_array().map(Vec::as_slice).unwrap_or_default();
-        list.iter().find(|item| item["name"] == name).cloned().unwrap_or_default()
+        list.iter()
+            .find(|item| item["name"] == name)
+            .cloned()
+            .unwrap_or_default()
     };
     let mut spec = Value::Null;
     let mut status = Value::Null;
@@ -130,7 +137,10 @@ pub(crate) fn waiting_reason(pod: &Value, name: &str) -> Option<String> {
 
 fn names(list: &Value) -> Vec<String> {
     let list = list.as_array().map(Vec::as_slice).unwrap_or_default();
-    list.iter().filter_map(|item| item["name"].as_str()).map(str::to_owned).collect()
+    list.iter()
+        .filter_map(|item| item["name"].as_str())
+        .map(str::to_owned)
+        .collect()
 }
 
 fn all(changing: &Changing) -> Vec<Value> {
@@ -147,13 +157,31 @@ fn all(changing: &Changing) -> Vec<Value> {
 
     let mut pods = vec![
         pod("default", "web-0", &["app", "sidecar"], "Running", &running),
-        pod("default", "annotated-0", &["first", "second"], "Running", &running),
+        pod(
+            "default",
+            "annotated-0",
+            &["first", "second"],
+            "Running",
+            &running,
+        ),
         pod("default", "tty-0", &["app"], "Running", &running),
         pod("default", "ends-0", &["app"], "Running", &running),
         pod("default", "done-0", &["app"], "Succeeded", &done),
-        pod("default", "pending-0", &["app"], "Pending", &waiting("ContainerCreating")),
+        pod(
+            "default",
+            "pending-0",
+            &["app"],
+            "Pending",
+            &waiting("ContainerCreating"),
+        ),
         pod("default", "slow-start-0", &["app"], slow.0, &slow.1),
-        pod("default", "crash-0", &["app"], "Running", &waiting("CrashLoopBackOff")),
+        pod(
+            "default",
+            "crash-0",
+            &["app"],
+            "Running",
+            &waiting("CrashLoopBackOff"),
+        ),
         pod("default", "init-0", &["app"], "Running", &running),
         pod("default", "lost-kubelet-0", &["app"], "Running", &running),
         pod("default", "restarts-0", &["app"], "Running", &running),
@@ -172,7 +200,10 @@ fn all(changing: &Changing) -> Vec<Value> {
 
 /// What makes each pod different from the plain one.
 fn adorn(pod: &mut Value, changing: &Changing) {
-    let name = pod["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+    let name = pod["metadata"]["name"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
     let (metadata, rest) = ("metadata", "spec");
     match &*name {
         "web-0" => pod[metadata]["labels"] = json!({"app": "web", "job-name": "web"}),
@@ -206,7 +237,8 @@ fn adorn(pod: &mut Value, changing: &Changing) {
         "restarts-0" => {
             let status = &mut pod["status"]["containerStatuses"][0];
             status["restartCount"] = changing.restarts.into();
-            status["containerID"] = container_id(&format!("restarts-0/{}", changing.restarts)).into();
+            status["containerID"] =
+                container_id(&format!("restarts-0/{}", changing.restarts)).into();
         }
         // kubectl's order: running, ready, longest ready. Not the first by name, not the oldest.
         "deploy-a" => among_three(pod, "2026-10-01T08:00:00Z", None),
@@ -220,19 +252,35 @@ fn among_three(pod: &mut Value, created: &str, ready_since: Option<&str>) {
     pod["metadata"]["labels"] = json!({"app": "three"});
     pod["metadata"]["creationTimestamp"] = created.into();
     let ready = &mut pod["status"]["conditions"][0];
-    ready["status"] = if ready_since.is_some() { "True" } else { "False" }.into();
+    ready["status"] = if ready_since.is_some() {
+        "True"
+    } else {
+        "False"
+    }
+    .into();
     ready["lastTransitionTime"] = ready_since.unwrap_or("2026-11-03T08:00:00Z").into();
     pod["status"]["containerStatuses"][0]["ready"] = ready_since.is_some().into();
 }
 
 fn apply_exits(pod: &mut Value, exits: &HashMap<String, i32>) {
-    let place = |field: &str| pod["metadata"][field].as_str().unwrap_or_default().to_owned();
+    let place = |field: &str| {
+        pod["metadata"][field]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    };
     let prefix = format!("{}/{}", place("namespace"), place("name"));
     let never = pod["spec"]["restartPolicy"] == "Never";
     let mut phase = None;
-    for status in pod["status"]["containerStatuses"].as_array_mut().into_iter().flatten() {
+    for status in pod["status"]["containerStatuses"]
+        .as_array_mut()
+        .into_iter()
+        .flatten()
+    {
         let name = status["name"].as_str().unwrap_or_default();
-        let Some(&code) = exits.get(&format!("{prefix}/{name}")) else { continue };
+        let Some(&code) = exits.get(&format!("{prefix}/{name}")) else {
+            continue;
+        };
         if never {
             let reason = if code == 0 { "Completed" } else { "Error" };
             let id = status["containerID"].clone();
@@ -251,8 +299,19 @@ fn apply_exits(pod: &mut Value, exits: &HashMap<String, i32>) {
 
 fn pod(namespace: &str, name: &str, containers: &[&str], phase: &str, state: &Value) -> Value {
     let uid = &container_id(&format!("{namespace}/{name}"))["containerd://".len()..];
-    let uid = format!("{}-{}-{}-{}-{}", &uid[..8], &uid[8..12], &uid[12..16], &uid[16..20], &uid[20..32]);
-    let ready = if state["running"].is_object() { "True" } else { "False" };
+    let uid = format!(
+        "{}-{}-{}-{}-{}",
+        &uid[..8],
+        &uid[8..12],
+        &uid[12..16],
+        &uid[16..20],
+        &uid[20..32]
+    );
+    let ready = if state["running"].is_object() {
+        "True"
+    } else {
+        "False"
+    };
     let place = format!("{namespace}/{name}");
     json!({
         "kind": "Pod",

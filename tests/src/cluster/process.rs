@@ -58,7 +58,10 @@ pub(crate) enum Input {
 
 impl Node {
     pub(crate) fn new(scratch: PathBuf) -> Self {
-        Self { scratch, running: Mutex::default() }
+        Self {
+            scratch,
+            running: Mutex::default(),
+        }
     }
 
     /// Starts `command` in a container, or says why not in containerd's words.
@@ -69,7 +72,11 @@ impl Node {
         streams: Streams,
     ) -> Result<Process, String> {
         let refuse = |text: &str| runtime_refusal(place, text);
-        let home = self.scratch.join(&place.namespace).join(&place.pod).join(&place.container);
+        let home = self
+            .scratch
+            .join(&place.namespace)
+            .join(&place.pod)
+            .join(&place.container);
         std::fs::create_dir_all(&home).map_err(|error| refuse(&error.to_string()))?;
         let [name, arguments @ ..] = command else {
             return Err(refuse("exec: no command"));
@@ -95,14 +102,25 @@ impl Node {
                 recipe
             }
         };
-        recipe.args(arguments).current_dir(&home).env_clear().kill_on_drop(true);
+        recipe
+            .args(arguments)
+            .current_dir(&home)
+            .env_clear()
+            .kill_on_drop(true);
         recipe.env("PATH", PATH).env("HOME", &home);
-        recipe.env("POD_NAME", &place.pod).env("CONTAINER_NAME", &place.container);
+        recipe
+            .env("POD_NAME", &place.pod)
+            .env("CONTAINER_NAME", &place.container);
 
         let mut outputs: Vec<(u8, Box<dyn AsyncRead + Send + Unpin>)> = Vec::new();
         let mut child;
         let input;
-        if let Some(Ends { terminal, output, slave }) = terminal {
+        if let Some(Ends {
+            terminal,
+            output,
+            slave,
+        }) = terminal
+        {
             recipe.env("TERM", "xterm");
             let end = || slave.try_clone().map(Stdio::from);
             let spawned = end().and_then(|fd| {
@@ -113,9 +131,15 @@ impl Node {
             outputs.push((1, Box::new(output)));
             input = Input::Terminal(terminal);
         } else {
-            recipe.stdin(if streams.stdin { Stdio::piped() } else { Stdio::null() });
+            recipe.stdin(if streams.stdin {
+                Stdio::piped()
+            } else {
+                Stdio::null()
+            });
             recipe.stdout(Stdio::piped()).stderr(Stdio::piped());
-            child = recipe.spawn().map_err(|error| refuse(&exec_error(name, &error)))?;
+            child = recipe
+                .spawn()
+                .map_err(|error| refuse(&exec_error(name, &error)))?;
             if let Some(stdout) = child.stdout.take() {
                 outputs.push((1, Box::new(stdout)));
             }
@@ -125,7 +149,12 @@ impl Node {
             input = child.stdin.take().map_or(Input::None, Input::Pipe);
         }
         self.running().extend(child.id());
-        Ok(Process { child, node: self.clone(), input, outputs })
+        Ok(Process {
+            child,
+            node: self.clone(),
+            input,
+            outputs,
+        })
     }
 
     /// Kills everything that was started here, and what that has started.
@@ -140,10 +169,18 @@ impl Node {
         // Those that left their group still carry our scratch directory in their environment.
         let mark = [b"HOME=", self.scratch.as_os_str().as_encoded_bytes(), b"/"].concat();
         for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
-            let id = entry.file_name().to_str().and_then(|name| name.parse().ok());
-            let Some(id) = id.and_then(Pid::from_raw) else { continue };
+            let id = entry
+                .file_name()
+                .to_str()
+                .and_then(|name| name.parse().ok());
+            let Some(id) = id.and_then(Pid::from_raw) else {
+                continue;
+            };
             let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
-            if environment.split(|byte| *byte == 0).any(|variable| variable.starts_with(&mark)) {
+            if environment
+                .split(|byte| *byte == 0)
+                .any(|variable| variable.starts_with(&mark))
+            {
                 let _ = kill_process(id, Signal::KILL);
             }
         }
@@ -174,7 +211,10 @@ impl Place {
 }
 
 fn code(status: ExitStatus) -> i32 {
-    status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(255)
+    status
+        .code()
+        .or_else(|| status.signal().map(|signal| 128 + signal))
+        .unwrap_or(255)
 }
 
 fn runtime_refusal(place: &Place, text: &str) -> String {
@@ -196,7 +236,9 @@ fn find_program(name: &str, home: &Path) -> Result<PathBuf, String> {
         return match executable(&path) {
             Ok(true) => Ok(path),
             Ok(false) => Err(format!("exec: \"{name}\": permission denied")),
-            Err(_) => Err(format!("exec: \"{name}\": stat {name}: no such file or directory")),
+            Err(_) => Err(format!(
+                "exec: \"{name}\": stat {name}: no such file or directory"
+            )),
         };
     }
     PATH.split(':')

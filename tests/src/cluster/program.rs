@@ -20,13 +20,23 @@ impl Program {
     pub(crate) fn parse(command: &[String]) -> Option<Self> {
         let words: Vec<&str> = command.iter().map(|word| &**word).collect();
         Some(match words[..] {
-            ["gen", total] => Self::Generate { total: number(total)?, frame: 32 * 1024 },
+            ["gen", total] => Self::Generate {
+                total: number(total)?,
+                frame: 32 * 1024,
+            },
             ["gen", total, frame] => {
-                let frame = usize::try_from(number(frame)?).ok().filter(|frame| *frame > 0)?;
-                Self::Generate { total: number(total)?, frame }
+                let frame = usize::try_from(number(frame)?)
+                    .ok()
+                    .filter(|frame| *frame > 0)?;
+                Self::Generate {
+                    total: number(total)?,
+                    frame,
+                }
             }
             ["sink"] => Self::Sink { limit: u64::MAX },
-            ["sink", limit] => Self::Sink { limit: number(limit)? },
+            ["sink", limit] => Self::Sink {
+                limit: number(limit)?,
+            },
             ["true"] => Self::True,
             _ => return None,
         })
@@ -36,7 +46,7 @@ impl Program {
 /// Writes the pattern: each little-endian word of eight bytes is its own index.
 pub(crate) fn pattern(out: &mut [u8], mut position: u64) {
     let mut rest = out;
-    while !rest.is_empty() && position % 8 != 0 {
+    while !rest.is_empty() && !position.is_multiple_of(8) {
         rest[0] = (position / 8).to_le_bytes()[(position % 8) as usize];
         rest = &mut rest[1..];
         position += 1;
@@ -55,7 +65,9 @@ pub(crate) fn pattern(out: &mut [u8], mut position: u64) {
 pub(crate) fn batch(batch: &mut Vec<u8>, mut position: u64, total: u64, frame: usize) -> u64 {
     batch.clear();
     while position < total && batch.len() < BATCH {
-        let length = usize::try_from(total - position).unwrap_or(usize::MAX).min(frame);
+        let length = usize::try_from(total - position)
+            .unwrap_or(usize::MAX)
+            .min(frame);
         wire::put_head(batch, FIN | BINARY, length as u64 + 1, None);
         batch.push(1);
         let start = batch.len();
@@ -84,13 +96,24 @@ mod tests {
 
     #[test]
     fn words_are_recognised() {
-        let parse = |text: &str| {
-            Program::parse(&text.split(' ').map(str::to_owned).collect::<Vec<_>>())
-        };
-        assert_eq!(parse("gen 1M"), Some(Program::Generate { total: 1 << 20, frame: 32768 }));
-        assert_eq!(parse("gen 7 3"), Some(Program::Generate { total: 7, frame: 3 }));
+        let parse =
+            |text: &str| Program::parse(&text.split(' ').map(str::to_owned).collect::<Vec<_>>());
+        assert_eq!(
+            parse("gen 1M"),
+            Some(Program::Generate {
+                total: 1 << 20,
+                frame: 32768
+            })
+        );
+        assert_eq!(
+            parse("gen 7 3"),
+            Some(Program::Generate { total: 7, frame: 3 })
+        );
         assert_eq!(parse("sink"), Some(Program::Sink { limit: u64::MAX }));
-        assert_eq!((parse("gen"), parse("gen x"), parse("gen 1 0")), (None, None, None));
+        assert_eq!(
+            (parse("gen"), parse("gen x"), parse("gen 1 0")),
+            (None, None, None)
+        );
     }
 
     #[test]

@@ -29,7 +29,10 @@ pub(crate) struct Records {
 
 impl Records {
     pub(crate) fn add(&self, listener: &str, request: &Request) {
-        let headers = request.headers.iter().map(|(name, value)| (name.clone(), redacted(name, value)));
+        let headers = request
+            .headers
+            .iter()
+            .map(|(name, value)| (name.clone(), redacted(name, value)));
         let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
         // A bench that runs for hours asks more often than anybody reads.
         if list.len() < LONGEST {
@@ -43,11 +46,17 @@ impl Records {
     }
 
     pub(crate) fn all(&self) -> Vec<Recorded> {
-        self.list.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.list
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     pub(crate) fn clear(&self) {
-        self.list.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.list
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
     }
 }
 

@@ -68,18 +68,23 @@ pub(crate) fn answer(
         Ok(container) => container,
         Err(text) => return refuse(Response::bad_request(&text)),
     };
+    if request.header("Upgrade").is_some()
+        && let Some(next) = strange(world, listener)
+    {
+        return next;
+    }
     if request.method == "POST" && request.header("Upgrade").is_some() {
         return refuse(Response::bad_request("this cluster does not speak SPDY"));
     }
     if !request.wants_websocket() {
         return refuse(Response::bad_request("Upgrade request required"));
     }
-    if let Some(next) = strange(world, listener) {
-        return next;
-    }
-
-    let words: Vec<String> =
-        request.query.iter().filter(|pair| pair.0 == "command").map(|pair| pair.1.clone()).collect();
+    let words: Vec<String> = request
+        .query
+        .iter()
+        .filter(|pair| pair.0 == "command")
+        .map(|pair| pair.1.clone())
+        .collect();
     let (faults, command) = match Faults::split(&words) {
         Ok((faults, command)) => (faults, command.to_vec()),
         Err(text) => return refuse(Response::bad_request(&text)),
@@ -92,8 +97,14 @@ pub(crate) fn answer(
         tty: request.flag("tty"),
     };
     let place = Place {
-        namespace: pod["metadata"]["namespace"].as_str().unwrap_or_default().to_owned(),
-        pod: pod["metadata"]["name"].as_str().unwrap_or_default().to_owned(),
+        namespace: pod["metadata"]["namespace"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned(),
+        pod: pod["metadata"]["name"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned(),
         container,
     };
     let node_says = node_refusal(pod, &place, streams, verb, &command);
@@ -110,9 +121,9 @@ pub(crate) fn answer(
         Err(bytes) => return Next::Last(bytes),
     };
     let plan = match (node_says, verb) {
-        (Some((_, text)), _) => {
-            Plan::Refuse(wire::internal_error(&format!("unable to upgrade connection: {text}")))
-        }
+        (Some((_, text)), _) => Plan::Refuse(wire::internal_error(&format!(
+            "unable to upgrade connection: {text}"
+        ))),
         _ if subprotocol.translated && listener.version == Version::CriDockerd => {
             Plan::Refuse(wire::internal_error(CRI_DOCKERD))
         }
@@ -120,7 +131,16 @@ pub(crate) fn answer(
         (None, Verb::Exec) => Plan::Exec(place, command),
     };
     let key = request.header("Sec-WebSocket-Key").unwrap_or_default();
-    greet(key, subprotocol, Session { subprotocol, faults, streams, plan })
+    greet(
+        key,
+        subprotocol,
+        Session {
+            subprotocol,
+            faults,
+            streams,
+            plan,
+        },
+    )
 }
 
 /// What a listener with bad manners does instead.
@@ -134,7 +154,9 @@ fn strange(world: &World, listener: &Listener) -> Option<Next> {
         }
         Manner::Redirect => {
             let mut response = Response::text(302, "Found\n");
-            response.extra.push(("Location", format!("{}/stolen", world.elsewhere())));
+            response
+                .extra
+                .push(("Location", format!("{}/stolen", world.elsewhere())));
             refuse(response)
         }
         Manner::SlowHead => Next::Silence(b"HTTP/1.1 101 Switching Protocols\r\nX-Slow: ".to_vec()),
@@ -151,13 +173,22 @@ fn node_refusal(
     command: &[String],
 ) -> Option<(u16, String)> {
     if !(streams.stdin || streams.stdout || streams.stderr) {
-        return Some((400, "you must specify at least 1 of stdin, stdout, stderr".to_owned()));
+        return Some((
+            400,
+            "you must specify at least 1 of stdin, stdout, stderr".to_owned(),
+        ));
     }
     if verb == Verb::Exec && command.is_empty() {
-        return Some((400, "you must specify at least one command for the container".to_owned()));
+        return Some((
+            400,
+            "you must specify at least one command for the container".to_owned(),
+        ));
     }
     if !pods::container(pod, &place.container).running {
-        return Some((500, format!("container not found (\"{}\")", place.container)));
+        return Some((
+            500,
+            format!("container not found (\"{}\")", place.container),
+        ));
     }
     None
 }
@@ -165,7 +196,10 @@ fn node_refusal(
 /// The first line of subprotocols, without a bearer token.
 fn first_line(request: &Request) -> Option<String> {
     let line = request.header("Sec-WebSocket-Protocol")?;
-    let names = line.split(',').map(str::trim).filter(|name| !name.starts_with(BEARER));
+    let names = line
+        .split(',')
+        .map(str::trim)
+        .filter(|name| !name.starts_with(BEARER));
     Some(names.collect::<Vec<_>>().join(","))
 }
 
@@ -181,11 +215,19 @@ fn handshake(
     if request.method != "GET" {
         return Err(bare(405, "", "bad method"));
     }
-    if request.header("Sec-WebSocket-Key").unwrap_or_default().is_empty() {
+    if request
+        .header("Sec-WebSocket-Key")
+        .unwrap_or_default()
+        .is_empty()
+    {
         return Err(bare(400, "", "mismatch challenge/response"));
     }
     if request.header("Sec-WebSocket-Version") != Some("13") {
-        return Err(bare(400, "Sec-WebSocket-Version: 13\r\n", "missing or bad WebSocket Version"));
+        return Err(bare(
+            400,
+            "Sec-WebSocket-Version: 13\r\n",
+            "missing or bad WebSocket Version",
+        ));
     }
     chosen.ok_or_else(|| bare(403, "", ""))
 }
@@ -194,8 +236,16 @@ fn handshake(
 fn greet(key: &str, subprotocol: &'static Subprotocol, session: Session) -> Next {
     let faults = &session.faults;
     let is = |word| faults.handshake_is(word);
-    let accept = if is(HandshakeWord::BadAccept) { wire::accept("another key") } else { wire::accept(key) };
-    let connection = if is(HandshakeWord::ConnectionList) { "keep-alive, Upgrade" } else { "Upgrade" };
+    let accept = if is(HandshakeWord::BadAccept) {
+        wire::accept("another key")
+    } else {
+        wire::accept(key)
+    };
+    let connection = if is(HandshakeWord::ConnectionList) {
+        "keep-alive, Upgrade"
+    } else {
+        "Upgrade"
+    };
     let mut head = format!(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: {connection}\r\n\
          Sec-WebSocket-Accept: {accept}\r\n"
@@ -232,14 +282,24 @@ fn greet(key: &str, subprotocol: &'static Subprotocol, session: Session) -> Next
 impl Session {
     /// Starts what was asked for and runs to the end.
     pub(crate) async fn run(self, world: &World, inlet: Inlet) {
-        let Self { subprotocol, faults, streams, plan } = self;
+        let Self {
+            subprotocol,
+            faults,
+            streams,
+            plan,
+        } = self;
         let refused = |text: String| Work::Refused(wire::internal_error(&text));
         let work = match plan {
             Plan::Refuse(status) => Work::Refused(status),
             Plan::Attach(place) => {
-                let pod = world.pods.get(&place.namespace, &place.pod).unwrap_or_default();
+                let pod = world
+                    .pods
+                    .get(&place.namespace, &place.pod)
+                    .unwrap_or_default();
                 let container = pods::container(&pod, &place.container);
-                let attached = world.mains.attach(&place, &container, &world.node, &world.pods);
+                let attached = world
+                    .mains
+                    .attach(&place, &container, &world.node, &world.pods);
                 attached.map_or_else(refused, Work::Attached)
             }
             Plan::Exec(place, command) => match Program::parse(&command) {
@@ -259,7 +319,7 @@ fn refuse(response: Response) -> Next {
     Next::Answer(Box::new(response))
 }
 
-const CRI_DOCKERD: &str = "error sending request: Post \"//127.0.0.1:35777/exec/x1\": \
+const CRI_DOCKERD: &str = "error sending request: Post \"//[::]:33733/cri/exec/p09n54Wf\": \
      http: server gave HTTP response to HTTPS client";
 const LOGIN_PAGE: &str = "<!DOCTYPE html>\n<html><head><title>\u{1b}]0;owned\u{7}Sign in</title></head>\n\
      <body>\u{1b}[31mPlease sign in\u{1b}[0m\r\n<form action=\"/login\"></form></body></html>\n";

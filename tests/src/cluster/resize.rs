@@ -20,20 +20,23 @@ impl Sizes {
             return sizes;
         }
         self.waiting.extend_from_slice(data);
-        let mut values = serde_json::Deserializer::from_slice(&self.waiting).into_iter::<Map<String, Value>>();
-        for value in &mut values {
+        let mut values =
+            serde_json::Deserializer::from_slice(&self.waiting).into_iter::<Map<String, Value>>();
+        let mut read = 0;
+        while let Some(value) = values.next().filter(|_| !self.stopped) {
             match value {
-                Ok(object) => match (side(&object, "width"), side(&object, "height")) {
-                    (Some(width), Some(height)) => sizes.push((width, height)),
-                    _ => self.stopped = true,
-                },
-                Err(error) => self.stopped |= !error.is_eof(),
-            }
-            if self.stopped {
-                break;
+                Ok(object) => {
+                    read = values.byte_offset();
+                    match (side(&object, "width"), side(&object, "height")) {
+                        (Some(width), Some(height)) => sizes.push((width, height)),
+                        _ => self.stopped = true,
+                    }
+                }
+                // The rest of an object is yet to come.
+                Err(error) if error.is_eof() => break,
+                Err(_) => self.stopped = true,
             }
         }
-        let read = values.byte_offset();
         self.waiting.drain(..read);
         self.stopped |= self.waiting.len() > LONGEST;
         sizes
@@ -47,7 +50,10 @@ impl Sizes {
 
 /// A number under a key in any case; 0 when absent, as Go leaves it.
 fn side(object: &Map<String, Value>, name: &str) -> Option<u16> {
-    match object.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)) {
+    match object
+        .iter()
+        .find(|(key, _)| key.eq_ignore_ascii_case(name))
+    {
         None => Some(0),
         Some((_, value)) => u16::try_from(value.as_u64()?).ok(),
     }
@@ -62,8 +68,14 @@ mod tests {
     #[test]
     fn objects_may_share_messages_and_span_them() {
         let mut sizes = Sizes::default();
-        assert_eq!(sizes.feed(b"{\"Width\":80,\"Height\":24}\n{\"wid"), [(80, 24)]);
-        assert_eq!(sizes.feed(b"th\":3,\"HEIGHT\":4}{\"Width\":5}"), [(3, 4), (5, 0)]);
+        assert_eq!(
+            sizes.feed(b"{\"Width\":80,\"Height\":24}\n{\"wid"),
+            [(80, 24)]
+        );
+        assert_eq!(
+            sizes.feed(b"th\":3,\"HEIGHT\":4}{\"Width\":5}"),
+            [(3, 4), (5, 0)]
+        );
     }
 
     #[test]

@@ -15,7 +15,7 @@ use tokio::sync::Mutex;
 use super::connection::State;
 use super::faults::{Milliseconds, Unread};
 use super::inlet::{Frame, Inlet, TooLong};
-use super::outlet::{Ended, Outlet};
+use super::outlet::{Ended, Outlet, Pulse};
 use super::process::{Process, Streams};
 use super::program::{self, Program};
 use super::resize::Sizes;
@@ -42,20 +42,42 @@ pub(crate) async fn run(mut inlet: Inlet, outlet: Outlet, streams: Streams, work
         connection.stall();
         return connection.reaches(State::Over).await;
     }
-    let idle = outlet.faults.idle_cut_ms;
-    let subprotocol = outlet.subprotocol;
+    let faults = outlet.faults.clone();
+    let (subprotocol, pulse) = (outlet.subprotocol, outlet.pulse());
     let outlet = Arc::new(Mutex::new(outlet));
-    let ready = if streams.stdout { 1 } else if streams.stderr { 2 } else { 3 };
-    // What ends here is noticed by whoever uses the outlet next.
-    let _ = outlet.lock().await.open(ready).await;
+    let ready = if streams.stdout {
+        1
+    } else if streams.stderr {
+        2
+    } else {
+        3
+    };
 
     let (stdin, job) = begin(work, streams, outlet.clone());
+    // What ends here is noticed by whoever uses the outlet next.
+    let _ = outlet.lock().await.ready(ready).await;
+    let opening = open(outlet.clone(), Duration::from_millis(faults.pause_ms));
     // The job goes on when the client goes: processes outlive their sessions.
-    tokio::spawn(job);
-    if let Some(limit) = idle {
-        tokio::spawn(cut_when_idle(outlet.clone(), Duration::from_millis(limit)));
+    super::task::spawn(async move {
+        opening.await;
+        job.await;
+    });
+    if let Some(limit) = faults.idle_cut_ms {
+        let limit = Duration::from_millis(limit);
+        super::task::spawn(cut_when_idle(outlet.clone(), pulse.clone(), limit));
     }
-    let mut client = Client { stdin, streams, subprotocol, outlet: outlet.clone(), sizes: Sizes::default() };
+    let unread = faults.stdin_unread;
+    let sizes = Sizes::default();
+    let outlet_too = outlet.clone();
+    let mut client = Client {
+        stdin,
+        streams,
+        subprotocol,
+        outlet: outlet_too,
+        pulse,
+        unread,
+        sizes,
+    };
     match client.listen(&mut inlet).await {
         End::Left => connection.cut(),
         End::Over => connection.reaches(State::Over).await,
@@ -72,6 +94,15 @@ pub(crate) async fn run(mut inlet: Inlet, outlet: Outlet, streams: Streams, work
             connection.cut();
         }
     }
+}
+
+/// Does what faults ask for before any output; the lock is free during the pause.
+async fn open(outlet: Arc<Mutex<Outlet>>, pause: Duration) {
+    if !pause.is_zero() {
+        tokio::time::sleep(pause).await;
+    }
+    // What ends here is noticed by whoever uses the outlet next.
+    let _ = outlet.lock().await.prelude().await;
 }
 
 /// Sorts the work into what takes stdin and what makes output.
@@ -102,31 +133,51 @@ fn begin(
                 // Nobody waits for the count of a client that has gone.
                 let Ok(count) = count_rx.await else { return };
                 let mut outlet = outlet.lock().await;
-                if outlet.data(1, format!("{count}\n").as_bytes()).await.is_ok() {
+                if outlet
+                    .data(1, format!("{count}\n").as_bytes())
+                    .await
+                    .is_ok()
+                {
                     outlet.conclude(&wire::success()).await;
                 }
             };
             (stdin, Box::pin(job))
         }
         Work::Process(mut process, words) => {
-            let stdin = Stdin::from(std::mem::replace(&mut process.input, super::process::Input::None));
+            let stdin = Stdin::from(std::mem::replace(
+                &mut process.input,
+                super::process::Input::None,
+            ));
             let terminal = stdin.terminal();
             let job = async move {
-                let pumps = std::mem::take(&mut process.outputs).into_iter().map(|(channel, source)| {
-                    let wanted = if channel == 1 { streams.stdout } else { streams.stderr };
-                    let outlet = wanted.then(|| outlet.clone());
-                    let terminal = terminal.clone();
-                    pump(channel, source, outlet, move || {
-                        terminal.as_ref().is_some_and(|terminal| terminal.is_detached())
-                    })
-                });
-                for pump in pumps.map(tokio::spawn).collect::<Vec<_>>() {
+                let pumps =
+                    std::mem::take(&mut process.outputs)
+                        .into_iter()
+                        .map(|(channel, source)| {
+                            let wanted = if channel == 1 {
+                                streams.stdout
+                            } else {
+                                streams.stderr
+                            };
+                            let outlet = wanted.then(|| outlet.clone());
+                            let terminal = terminal.clone();
+                            pump(channel, source, outlet, move || {
+                                terminal
+                                    .as_ref()
+                                    .is_some_and(|terminal| terminal.is_detached())
+                            })
+                        });
+                for pump in pumps.map(super::task::spawn).collect::<Vec<_>>() {
                     // A pump ends with its source; it does not panic.
                     let _ = pump.await;
                 }
                 let code = process.wait().await;
                 let mut outlet = outlet.lock().await;
-                let words = if outlet.subprotocol.translated { &[][..] } else { &words };
+                let words = if outlet.subprotocol.translated {
+                    &[][..]
+                } else {
+                    &words
+                };
                 let status = match code {
                     0 => wire::success(),
                     code => wire::exited(&code.to_string(), words),
@@ -156,7 +207,12 @@ async fn pump(
             outlet = None;
         }
         if let Some(taker) = &outlet
-            && taker.lock().await.data(channel, &buffer[..count]).await.is_err()
+            && taker
+                .lock()
+                .await
+                .data(channel, &buffer[..count])
+                .await
+                .is_err()
         {
             outlet = None;
         }
@@ -180,7 +236,9 @@ async fn generate(total: u64, frame: usize, outlet: Arc<Mutex<Outlet>>) {
             position = program::batch(&mut bytes, position, total, frame);
             outlet.lock().await.prepared(&bytes).await
         } else {
-            let length = usize::try_from(total - position).unwrap_or(usize::MAX).min(frame);
+            let length = usize::try_from(total - position)
+                .unwrap_or(usize::MAX)
+                .min(frame);
             bytes.resize(length, 0);
             program::pattern(&mut bytes, position);
             position += length as u64;
@@ -194,21 +252,17 @@ async fn generate(total: u64, frame: usize, outlet: Arc<Mutex<Outlet>>) {
 }
 
 /// Ends the session as the node's idle limit does; pings do not count as life.
-async fn cut_when_idle(outlet: Arc<Mutex<Outlet>>, limit: Duration) {
+async fn cut_when_idle(outlet: Arc<Mutex<Outlet>>, pulse: Arc<Pulse>, limit: Duration) {
     loop {
-        let idle = {
+        let idle = pulse.idle();
+        if idle >= limit {
             let mut outlet = outlet.lock().await;
-            let idle = outlet.last_data().elapsed();
-            if outlet.is_over() {
-                return;
-            }
-            if idle >= limit {
+            if !outlet.is_over() {
                 // It ends either way.
                 let _ = outlet.lose_upstream().await;
-                return;
             }
-            idle
-        };
+            return;
+        }
         tokio::time::sleep(limit - idle).await;
     }
 }
@@ -229,6 +283,8 @@ struct Client {
     streams: Streams,
     subprotocol: &'static Subprotocol,
     outlet: Arc<Mutex<Outlet>>,
+    pulse: Arc<Pulse>,
+    unread: Option<Unread>,
     sizes: Sizes,
 }
 
@@ -293,12 +349,8 @@ impl Client {
     async fn message(&mut self, channel: u8, data: &[u8]) -> Option<End> {
         match channel {
             0 if self.streams.stdin => {
-                let unread = {
-                    let mut outlet = self.outlet.lock().await;
-                    outlet.touch();
-                    outlet.faults.stdin_unread.take()
-                };
-                match unread {
+                self.pulse.beat();
+                match self.unread.take() {
                     Some(Unread::Forever(true)) => std::future::pending().await,
                     Some(Unread::For(Milliseconds { ms })) => {
                         tokio::time::sleep(Duration::from_millis(ms)).await;
@@ -308,7 +360,7 @@ impl Client {
                 self.stdin.write(data).await;
             }
             4 if self.streams.tty => {
-                self.outlet.lock().await.touch();
+                self.pulse.beat();
                 let terminal = self.stdin.terminal();
                 for (width, height) in self.sizes.feed(data) {
                     if let Some(terminal) = &terminal {

@@ -15,7 +15,11 @@ use super::terminal::Terminal;
 /// A taker of stdin.
 pub(crate) enum Stdin {
     /// Counts bytes; the total goes to whoever waits for it.
-    Counter { count: u64, limit: u64, total_tx: Option<oneshot::Sender<u64>> },
+    Counter {
+        count: u64,
+        limit: u64,
+        total_tx: Option<oneshot::Sender<u64>>,
+    },
     /// The main process of a container.
     Main(Feed),
     /// Nobody; bytes are dropped.
@@ -31,7 +35,11 @@ impl Stdin {
     pub(crate) fn counting(limit: u64) -> (Self, oneshot::Receiver<u64>) {
         // counter --total, once--> the job that prints it
         let (total_tx, total_rx) = oneshot::channel();
-        let mut counter = Self::Counter { count: 0, limit, total_tx: Some(total_tx) };
+        let mut counter = Self::Counter {
+            count: 0,
+            limit,
+            total_tx: Some(total_tx),
+        };
         if limit == 0 {
             counter.end();
         }
@@ -67,7 +75,9 @@ impl Stdin {
     /// Ends stdin.
     pub(crate) fn end(&mut self) {
         match self {
-            Self::Counter { count, total_tx, .. } => {
+            Self::Counter {
+                count, total_tx, ..
+            } => {
                 if let Some(total_tx) = total_tx.take() {
                     // The job waits for it unless the session is over.
                     let _ = total_tx.send(*count);

@@ -30,7 +30,11 @@ impl Subprotocol {
     /// The longest payload of one output message.
     pub(crate) fn longest_output(&self) -> usize {
         // The translator copies through 32 KiB; the runtime's own server sends what was written.
-        if self.translated { 32 * 1024 } else { usize::MAX }
+        if self.translated {
+            32 * 1024
+        } else {
+            usize::MAX
+        }
     }
 
     /// Chooses from the first `Sec-WebSocket-Protocol` line, or refuses.
@@ -44,7 +48,9 @@ impl Subprotocol {
         if version.translates() && names.contains(&V5.name) {
             return Some(&V5);
         }
-        names.iter().find_map(|name| PASSED_THROUGH.iter().find(|known| known.name == *name))
+        names
+            .iter()
+            .find_map(|name| PASSED_THROUGH.iter().find(|known| known.name == *name))
     }
 }
 
@@ -64,7 +70,12 @@ const PASSED_THROUGH: &[Subprotocol] = &[
 ];
 
 const fn passed(name: &'static str, base64: bool, status: StatusForm) -> Subprotocol {
-    Subprotocol { name, base64, status, translated: false }
+    Subprotocol {
+        name,
+        base64,
+        status,
+        translated: false,
+    }
 }
 
 #[cfg(test)]

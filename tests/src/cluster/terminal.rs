@@ -42,10 +42,19 @@ impl Terminal {
         unlockpt(&master)?;
         let slave = ioctl_tiocgptpeer(&master, flags)?;
         fcntl_setfl(&master, OFlags::RDWR | OFlags::NONBLOCK)?;
-        let output = TerminalOutput(pipe::Receiver::from_owned_fd_unchecked(master.try_clone()?)?);
+        let output = TerminalOutput(pipe::Receiver::from_owned_fd_unchecked(
+            master.try_clone()?,
+        )?);
         let input = pipe::Sender::from_owned_fd_unchecked(master)?;
-        let terminal = Arc::new(Self { input, detached: AtomicBool::new(false) });
-        Ok(Ends { terminal, output, slave })
+        let terminal = Arc::new(Self {
+            input,
+            detached: AtomicBool::new(false),
+        });
+        Ok(Ends {
+            terminal,
+            output,
+            slave,
+        })
     }
 
     /// Types `bytes`, waiting while the process does not read.
@@ -63,7 +72,12 @@ impl Terminal {
 
     /// Sets the size of the window; the process hears of it by signal.
     pub(crate) fn resize(&self, width: u16, height: u16) {
-        let size = Winsize { ws_row: height, ws_col: width, ws_xpixel: 0, ws_ypixel: 0 };
+        let size = Winsize {
+            ws_row: height,
+            ws_col: width,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
         // A terminal without a process left needs no size.
         let _ = tcsetwinsize(&self.input, size);
     }
