@@ -15,11 +15,14 @@ pub struct Kubectl {
 
 /// Finds `kubectl`: `$WSX_KUBECTL`, else the newest beside the Cloud SDK's dispatcher, else `PATH`.
 ///
+/// One older than 1.30 is passed over: it speaks SPDY, and WebSocket at most when asked to.
+///
 /// # Panics
 /// When there is none, and `$WSX_REQUIRE` names `kubectl`: what is required may not be skipped.
 #[must_use]
 pub fn find() -> Option<Kubectl> {
-    let found = candidates().into_iter().find_map(|path| Kubectl::at(&path));
+    let found = candidates().iter().find_map(|path| Kubectl::at(path));
+    let found = found.filter(|kubectl| kubectl.minor().is_some_and(|minor| minor >= FIRST_OF_USE));
     let required = variable("WSX_REQUIRE")
         .unwrap_or_default()
         .into_string()
@@ -55,6 +58,15 @@ impl Kubectl {
     #[must_use]
     pub fn version(&self) -> &str {
         &self.version
+    }
+
+    fn minor(&self) -> Option<u32> {
+        self.version
+            .strip_prefix("v1.")?
+            .split('.')
+            .next()?
+            .parse()
+            .ok()
     }
 
     /// A command with this kubeconfig, its caches beside it, and nothing of the user's settings.
@@ -115,5 +127,6 @@ fn variable(name: &str) -> Option<std::ffi::OsString> {
     std::env::var_os(name)
 }
 
+const FIRST_OF_USE: u32 = 30;
 /// Where the dispatcher on `PATH` keeps the real binaries.
 const CLOUD_SDK: &str = "/usr/lib/google-cloud-sdk/bin";

@@ -349,6 +349,19 @@ fn keep_tcp_open() {
 }
 
 #[test]
+fn linger() {
+    let cluster = cluster();
+    let mut raw = begin(&cluster, V5, r#"{"linger":true}"#, &["true"]);
+    let end = [message(1, ""), success(), close(1000), Event::Eof];
+    assert_eq!(raw.rest(), end);
+    // Nothing answers with a reset, however much is sent.
+    for _ in 0..64 {
+        raw.send(&[b'x'; 64 * 1024]);
+    }
+    assert_eq!(raw.next(), Event::Eof);
+}
+
+#[test]
 fn idle_cut() {
     for (subprotocol, end) in [
         (V5, vec![success(), close(1000), Event::Eof]),
@@ -389,7 +402,7 @@ fn stdin_unread() {
     raw.write(&client_frame(FIN | PING, b"after"));
     assert!(raw.is_silent());
 
-    let mut raw = begin(&cluster, V5, r#"{"stdin_unread":{"ms":300}}"#, &["cat"]);
+    let mut raw = begin(&cluster, V5, r#"{"stdin_unread":{"ms":1000}}"#, &["cat"]);
     assert_eq!(raw.next(), message(1, ""));
     raw.send(b"\x00x");
     assert!(raw.is_silent());
@@ -419,7 +432,7 @@ fn stderr_first() {
 #[test]
 fn pause() {
     let cluster = cluster();
-    let mut raw = begin(&cluster, V5, r#"{"pause_ms":300}"#, &["echo", "hi"]);
+    let mut raw = begin(&cluster, V5, r#"{"pause_ms":1000}"#, &["echo", "hi"]);
     assert_eq!(raw.next(), message(1, ""));
     assert!(raw.is_silent());
     assert_eq!(

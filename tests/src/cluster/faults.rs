@@ -25,6 +25,7 @@ pub(crate) struct Faults {
     pub(crate) status_flood: Option<usize>,
     pub(crate) no_metadata: bool,
     pub(crate) keep_tcp_open: bool,
+    pub(crate) linger: bool,
     pub(crate) two_closes: bool,
     pub(crate) idle_cut_ms: Option<u64>,
     pub(crate) stdin_unread: Option<Unread>,

@@ -163,7 +163,10 @@ impl Outlet {
             self.close_frame(&code.to_be_bytes()).await?;
         }
         self.phase = Phase::Over;
-        if !self.faults.keep_tcp_open {
+        if self.faults.linger {
+            // The client learns of the end all the same; a connection that is gone needs none.
+            let _ = self.connection.shutdown().await;
+        } else if !self.faults.keep_tcp_open {
             self.connection.close().await;
         }
         Err(Ended)
