@@ -13,15 +13,16 @@ fn court() -> Option<(Cluster, Kubectl)> {
     // Past the capture of the test harness: a skipped judge must be seen.
     let said = match &found {
         Some(judge) => format!(
-            "judge: kubectl {} at {}",
+            "judge: kubectl {} at {}\n",
             judge.version(),
             judge.path().display()
         ),
-        None => "SKIPPED: no kubectl on PATH".to_owned(),
+        None => "SKIPPED: no kubectl on PATH\n".to_owned(),
     };
     static SAID: Once = Once::new();
-    SAID.call_once(|| writeln!(std::io::stderr(), "{said}").unwrap());
-    Some((Cluster::spawn().unwrap(), found?))
+    SAID.call_once(|| std::io::stderr().write_all(said.as_bytes()).unwrap());
+    let kubectl = found?;
+    Some((Cluster::spawn().unwrap(), kubectl))
 }
 
 /// What a run gave: status, stdout, stderr.
