@@ -119,6 +119,12 @@ impl Connector {
         }
     }
 
+    /// Opens the TCP connection alone, so that its options can be looked at.
+    #[cfg(test)]
+    pub(super) async fn tcp_for_test(&self) -> TcpStream {
+        self.direct(None, &Stage::new("")).await.unwrap()
+    }
+
     async fn direct(&self, limit: Option<Duration>, stage: &Stage) -> Result<TcpStream> {
         tcp(&self.host, self.port, limit, stage).await.map_err(|failure| match failure {
             Failure::Name(error) => Error::new(

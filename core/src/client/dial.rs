@@ -48,7 +48,7 @@ impl Dialer {
             .map_err(lost)?;
         if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
             let subresource = request.uri().path().rsplit('/').next().unwrap_or_default();
-            let answer = self.server.refusal(answer).await;
+            let answer = self.server.refusal(answer, self.limits.connect).await;
             return Err(match offer {
                 [only] if answer.is_subprotocol_refusal() => refused(*only),
                 _ => answer.upgrade_refusal(subresource),

@@ -31,7 +31,7 @@ use crate::protocol::text::excerpt;
 const BODY_LIMIT: usize = 256 << 20;
 /// How much of an answer that refuses something is read.
 const REFUSAL_LIMIT: usize = 64 << 10;
-/// How long the body of such an answer is waited for.
+/// How long the body of such an answer is waited for at most.
 const REFUSAL_PATIENCE: Duration = Duration::from_secs(5);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// How many different warnings are remembered, so that each is told once.
@@ -203,10 +203,10 @@ impl Server {
         })
     }
 
-    /// Reads the body of an answer that refused something.
-    pub(super) async fn refusal(&self, response: Response<Body>) -> Answer {
+    /// Reads the body of an answer that refused something, for no longer than this.
+    pub(super) async fn refusal(&self, response: Response<Body>, limit: Duration) -> Answer {
         let (parts, body) = response.into_parts();
-        let body = match timeout(REFUSAL_PATIENCE, read(body, REFUSAL_LIMIT)).await {
+        let body = match timeout(limit.min(REFUSAL_PATIENCE), read(body, REFUSAL_LIMIT)).await {
             Ok(Ok((body, _))) => body,
             // The status alone says enough for a kind.
             Ok(Err(why)) => format!("(its text was cut: {why})").into_bytes(),

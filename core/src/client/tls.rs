@@ -140,7 +140,8 @@ pub(super) fn explain(error: &(dyn StdError + 'static), name: &str) -> Option<Er
     };
     Some(match error {
         rustls::Error::InvalidCertificate(problem) => match problem {
-            CertificateError::UnknownIssuer => refused(
+            // A bad signature is an authority of the right name with another key: a rebuilt cluster.
+            CertificateError::BadSignature | CertificateError::UnknownIssuer => refused(
                 ErrorKind::Config,
                 "it was signed by an authority that is not trusted".to_owned(),
             )
@@ -197,6 +198,8 @@ fn is_about_us(alert: AlertDescription) -> bool {
             | AlertDescription::CertificateRequired
             | AlertDescription::CertificateRevoked
             | AlertDescription::CertificateUnknown
+            // Of handshakes alone (RFC 8446, 6.2): a signature that its authority did not make.
+            | AlertDescription::DecryptError
             | AlertDescription::UnknownCA
             | AlertDescription::UnsupportedCertificate
     )
