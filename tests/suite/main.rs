@@ -2,8 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "the helpers of tests are tests too")]
 
+mod attach;
 mod cluster;
+mod fault_frames;
 mod faults;
+mod handshake;
 mod kubectl;
+mod messages;
 mod program;
 mod raw;
+mod talk;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, ServerName};
 use wsx_tests::cluster::Cluster;
-use wsx_tests::wire::{self, BINARY, CLOSE, FIN, Head, PING, PONG, TEXT};
+use wsx_tests::wire::{self, BINARY, CLOSE, FIN, Head, PING, PONG};
 
 /// A connection to one listener.
 pub(crate) struct Raw {
@@ -273,53 +273,6 @@ impl Answer {
     }
 }
 
-/// The target of an exec in `web-0`, container `app`; `streams` as `stdin=true&stdout=true`.
-pub(crate) fn exec(streams: &str, command: &[&str]) -> String {
-    let words: Vec<String> = command
-        .iter()
-        .map(|word| format!("&command={}", encoded(word)))
-        .collect();
-    format!(
-        "{PODS}/web-0/exec?container=app&{streams}{}",
-        words.concat()
-    )
-}
-
-/// What an exec with these faults gives, from the first frame to the end of TCP.
-pub(crate) fn faulty(
-    cluster: &Cluster,
-    subprotocol: &str,
-    faults: &str,
-    command: &[&str],
-) -> Vec<Event> {
-    let mut raw = begin(cluster, subprotocol, faults, command);
-    raw.rest()
-}
-
-/// An exec with these faults, after its 101.
-pub(crate) fn begin(cluster: &Cluster, subprotocol: &str, faults: &str, command: &[&str]) -> Raw {
-    let command = [&["@fault", faults], command].concat();
-    let target = exec("stdin=true&stdout=true&stderr=true", &command);
-    let mut raw = Raw::upgrade(cluster, "plain", Some(subprotocol), &target);
-    assert_eq!(raw.answer().status, 101);
-    raw
-}
-
-/// A message on a channel.
-pub(crate) fn message(channel: u8, text: &str) -> Event {
-    Event::Message(channel, text.to_owned())
-}
-
-/// The closing frame of a normal end.
-pub(crate) fn close(code: u16) -> Event {
-    Event::Close(code.to_be_bytes().to_vec())
-}
-
-/// The Status of success, as it stands on channel 3.
-pub(crate) fn success() -> Event {
-    message(3, r#"{"metadata":{},"status":"Success"}"#)
-}
-
 fn event(first: u8, head: Head, payload: Vec<u8>) -> Event {
     match (first, head.mask) {
         (first, None) if first == FIN | PING && payload.len() <= 125 => Event::Ping,
@@ -333,23 +286,11 @@ fn event(first: u8, head: Head, payload: Vec<u8>) -> Event {
     }
 }
 
-fn encoded(text: &str) -> String {
-    let hex = |byte: u8| match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => char::from(byte).to_string(),
-        other => format!("%{other:02X}"),
-    };
-    text.bytes().map(hex).collect()
-}
-
 /// Both halves of a byte stream.
 trait Stream: Read + Write {}
 
 impl<T: Read + Write> Stream for T {}
 
-/// Text frame, whole.
-pub(crate) const WHOLE_TEXT: u8 = FIN | TEXT;
-/// Where the pods of the namespace `default` are.
-pub(crate) const PODS: &str = "/api/v1/namespaces/default/pods";
 /// The header lines of an upgrade, without subprotocol.
 pub(crate) const UPGRADE: [&str; 4] = [
     "Connection: Upgrade",
@@ -357,10 +298,6 @@ pub(crate) const UPGRADE: [&str; 4] = [
     "Sec-WebSocket-Version: 13",
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
 ];
-/// v4, by its name on the wire.
-pub(crate) const V4: &str = "v4.channel.k8s.io";
-/// v5, by its name on the wire.
-pub(crate) const V5: &str = "v5.channel.k8s.io";
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const MOMENT: Duration = Duration::from_millis(150);
