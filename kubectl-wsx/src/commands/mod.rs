@@ -1,0 +1,4 @@
+//! One file for each command: its flags, whose docs are the help, and what it does with them.
+
+pub(crate) mod exec;
+pub(crate) mod version;
