@@ -63,7 +63,7 @@ pub struct Cluster {
     /// Keeps a port taken, and closed, for the context `unreachable`.
     _closed_port: TcpSocket,
     /// Dropped last: the scratch directory goes when nobody uses it any more.
-    _scratch: TempDir,
+    scratch: TempDir,
 }
 
 impl Cluster {
@@ -132,7 +132,7 @@ impl Cluster {
             kubeconfig: scratch.path().join("kubeconfig"),
             runtime: Some(runtime),
             _closed_port: closed_port,
-            _scratch: scratch,
+            scratch,
         };
         cluster.write_kubeconfig(&certificate, &Authority::new()?.pem(), closed)?;
         Ok(cluster)
@@ -182,7 +182,7 @@ impl Cluster {
     /// The directory in which a container's commands run.
     #[must_use]
     pub fn container_directory(&self, namespace: &str, pod: &str, container: &str) -> PathBuf {
-        self._scratch
+        self.scratch
             .path()
             .join("node")
             .join(namespace)
