@@ -38,7 +38,7 @@ pub(super) async fn confirm(
 ) -> Result<Confidence> {
     let path = pod_path(&resolved.pod.namespace, &resolved.pod.name);
     let answer = server
-        .get(&path, &[])
+        .get_aside(&path, &[])
         .await
         .map_err(|error| doubt(error.report()))?;
     match judge(&answer)? {
@@ -67,7 +67,7 @@ pub(super) async fn confirm(
     ];
     let log = format!("{path}/log");
     let answer = server
-        .get(&log, &query)
+        .get_aside(&log, &query)
         .await
         .map_err(|error| doubt(error.report()))?;
     match (judge(&answer)?, same) {

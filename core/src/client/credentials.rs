@@ -105,6 +105,16 @@ impl Credentials {
         }
     }
 
+    /// Returns the identity that was last obtained, fresh or not.
+    pub(super) async fn last(&self) -> Option<Identity> {
+        self.state.lock().await.identity.clone()
+    }
+
+    /// Tells whether obtaining an identity may read from the terminal.
+    pub(super) fn may_ask(&self) -> bool {
+        matches!(&self.source, Source::Plugin(plugin) if plugin.is_interactive())
+    }
+
     async fn obtain(&self, state: &mut State, asked: Instant) -> Result<Identity> {
         // Those who waited while a plugin failed get its failure instead of another run.
         if let Some((when, error)) = &state.failure

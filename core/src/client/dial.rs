@@ -83,7 +83,7 @@ impl Dialer {
             answer: None,
         };
         self.server
-            .send(&request, stages, Connection::Own)
+            .send_as_before(&request, stages, Connection::Own)
             .await
             .map_err(unstarted)?;
         Ok(())

@@ -1,8 +1,8 @@
 //! Whom we reach: kubeconfig, credentials, pods, the upgrade handshake.
 //!
 //! - `config`, `notice`: what a caller sets, and what a caller is told
-//! - `kubeconfig`, `settings`: from files and options to an address, a trust and an identity
-//! - `credentials`, `plugin`, `tls`: that identity, kept fresh
+//! - `kubeconfig`, `settings`, `impersonation`: from files and options to an address, a trust and an identity
+//! - `credentials`, `plugin`, `credential`, `tls`: that identity, kept fresh
 //! - `proxy`, `tunnel`, `connector`, `transport`: one connection, one request
 //! - `server`, `refusal`, `dial`: requests with an identity, what refusals mean, the upgrade
 //! - `target`, `pod`, `resolve`, `confirm`: which pod, which container, and whether it was there to the end
@@ -10,8 +10,10 @@
 mod config;
 mod confirm;
 mod connector;
+mod credential;
 mod credentials;
 mod dial;
+mod impersonation;
 mod kubeconfig;
 mod notice;
 mod plugin;
@@ -171,7 +173,7 @@ impl Client {
         request::exec(&pod, None, command, options).map_err(server::unusable)?;
 
         let resolved = resolve::resolve(&self.server, target, namespace, options).await?;
-        stage.enter("waiting for the answer to the upgrade request (the command may have started)");
+        stage.enter("opening the session, in which the command may have started");
         let dialer: Arc<dyn Dial> = Arc::new(Dialer::new(Arc::clone(&self.server), options.limits));
         let upgraded = self.upgrade(&*dialer, &resolved, command, options).await?;
         let Some(subprotocol) = upgraded.subprotocol else {

@@ -10,19 +10,17 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use base64::Engine as _;
-use jiff::Timestamp;
 use kube::config::{Cluster, ExecConfig, ExecInteractiveMode};
-use secrecy::{ExposeSecret as _, SecretString};
-use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
 use super::config::{Config, Environment};
+use super::credential::{self, Issued};
 use super::notice::{Notice, Observer};
-use super::settings::{Certificate, material};
+use super::settings::material;
 use crate::error::{Error, ErrorKind, Result};
-use crate::protocol::text::{escape, excerpt};
+use crate::protocol::text::escape;
 
 /// How long a plugin may run; a person is told after half of it.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -49,13 +47,6 @@ pub(super) struct Plugin {
     user: String,
     observer: Option<Observer>,
     pub(super) limit: Duration,
-}
-
-/// What a plugin gave out.
-pub(super) struct Issued {
-    pub(super) token: Option<SecretString>,
-    pub(super) certificate: Option<Certificate>,
-    pub(super) expires: Option<Timestamp>,
 }
 
 impl Plugin {
@@ -121,6 +112,11 @@ impl Plugin {
         })
     }
 
+    /// Tells whether the plugin is given the terminal.
+    pub(super) const fn is_interactive(&self) -> bool {
+        self.terminal
+    }
+
     /// Runs the plugin once.
     ///
     /// # Errors
@@ -164,7 +160,8 @@ impl Plugin {
                 None => error,
             });
         }
-        self.read(&output)
+        credential::read(&output, &self.version)
+            .map_err(|why| self.failed("cannot be used").because(why))
     }
 
     fn start(&self) -> Result<Running> {
@@ -292,71 +289,6 @@ impl Plugin {
         ))
     }
 
-    /// Reads an `ExecCredential`, in JSON or YAML, of the version that was asked for.
-    fn read(&self, output: &[u8]) -> Result<Issued> {
-        let wrong = |why: String| self.failed("cannot be used").because(why);
-        // The parsers' own words may quote what was printed, and with it secrets.
-        let credential: Credential = serde_json::from_slice(output)
-            .ok()
-            .or_else(|| serde_saphyr::from_slice(output).ok())
-            .ok_or_else(|| {
-                wrong(format!(
-                    "it printed {} bytes that are no ExecCredential",
-                    output.len()
-                ))
-            })?;
-        if credential.kind != "ExecCredential" {
-            return Err(wrong(format!(
-                "it printed the kind {:?} instead of ExecCredential",
-                excerpt(credential.kind.as_bytes(), 80)
-            )));
-        }
-        if credential.api_version != self.version {
-            return Err(wrong(format!(
-                "it is configured for version {}, but printed {:?}",
-                self.version,
-                excerpt(credential.api_version.as_bytes(), 80)
-            )));
-        }
-        let Some(status) = credential.status else {
-            return Err(wrong("it printed no status".to_owned()));
-        };
-        let non_empty = |text: &SecretString| !text.expose_secret().trim().is_empty();
-        let chain = status.certificate.filter(|pem| !pem.trim().is_empty());
-        let certificate = match (chain, status.key.filter(non_empty)) {
-            (Some(chain), Some(key)) => Some(Certificate {
-                chain: chain.into_bytes(),
-                key: key.expose_secret().as_bytes().to_vec().into(),
-            }),
-            (None, None) => None,
-            _ => {
-                return Err(wrong(
-                    "it printed a certificate or a key, but not both".to_owned(),
-                ));
-            }
-        };
-        let token = status.token.filter(non_empty);
-        if token.is_none() && certificate.is_none() {
-            return Err(wrong(
-                "it printed neither a token nor a certificate".to_owned(),
-            ));
-        }
-        let expires = match status.expires.filter(|text| !text.is_empty()) {
-            Some(text) => Some(text.parse().map_err(|_| {
-                wrong(format!(
-                    "its expirationTimestamp {:?} is no time",
-                    excerpt(text.as_bytes(), 80)
-                ))
-            })?),
-            None => None,
-        };
-        Ok(Issued {
-            token,
-            certificate,
-            expires,
-        })
-    }
-
     fn failed(&self, how: &str) -> Error {
         let (command, user) = (escape(&self.command), escape(&self.user));
         Error::new(
@@ -407,26 +339,6 @@ impl Drop for Running {
         // Without a group, or without groups, the child alone: it is gone already at worst.
         let _ = self.child.start_kill();
     }
-}
-
-#[derive(Deserialize)]
-struct Credential {
-    #[serde(rename = "apiVersion", default)]
-    api_version: String,
-    #[serde(default)]
-    kind: String,
-    status: Option<Status>,
-}
-
-#[derive(Deserialize)]
-struct Status {
-    token: Option<SecretString>,
-    #[serde(rename = "clientCertificateData")]
-    certificate: Option<String>,
-    #[serde(rename = "clientKeyData")]
-    key: Option<SecretString>,
-    #[serde(rename = "expirationTimestamp")]
-    expires: Option<String>,
 }
 
 async fn read(stdout: Option<impl AsyncRead + Unpin>, output: &mut Vec<u8>) -> Result<(), String> {

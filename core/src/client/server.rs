@@ -127,53 +127,77 @@ impl Server {
         }
     }
 
+    /// Sends a request as the one we were last: no plugin is run, and nobody asked for a password.
+    ///
+    /// # Errors
+    /// Those of [`Self::send`].
+    pub(super) async fn send_as_before(
+        &self,
+        request: &Request<()>,
+        limits: Stages,
+        connection: Connection,
+    ) -> Result<Response<Body>, Unanswered> {
+        let identity = match self.credentials.last().await {
+            Some(identity) => identity,
+            None => self.credentials.current().await?,
+        };
+        self.send_as(&identity, request, limits, connection).await
+    }
+
     /// Asks for a path and reads the whole answer, whatever its status is.
     ///
     /// # Errors
     /// `NotStarted` without an answer in time, else those of connecting.
     pub(super) async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Answer> {
-        let mut request = request::get(path, query).map_err(unusable)?;
-        request
-            .headers_mut()
-            .insert(ACCEPT, HeaderValue::from_static("application/json"));
-        let limit = self.request_timeout;
-        let stages = Stages {
+        let request = plain(path, query)?;
+        let response = self.send(&request, self.stages(), Connection::Shared).await;
+        self.whole(path, response.map_err(unstarted)?).await
+    }
+
+    /// Like [`Self::get`] while a session has the terminal: a plugin that could read from it is not
+    /// run, so that an identity that has expired is answered with 401.
+    ///
+    /// # Errors
+    /// Those of [`Self::get`].
+    pub(super) async fn get_aside(&self, path: &str, query: &[(&str, &str)]) -> Result<Answer> {
+        if !self.credentials.may_ask() {
+            return self.get(path, query).await;
+        }
+        let request = plain(path, query)?;
+        let response = self
+            .send_as_before(&request, self.stages(), Connection::Shared)
+            .await;
+        self.whole(path, response.map_err(unstarted)?).await
+    }
+
+    fn stages(&self) -> Stages {
+        Stages {
             connect: Some(self.connect_timeout),
-            answer: Some(limit),
-        };
-        let asking = async {
-            let response = self
-                .send(&request, stages, Connection::Shared)
-                .await
-                .map_err(unstarted)?;
-            let (parts, body) = response.into_parts();
-            match read(body, BODY_LIMIT).await {
-                Ok((body, false)) => Ok(Answer {
-                    status: parts.status,
-                    headers: parts.headers,
-                    body,
-                }),
-                Ok((_, true)) => Err(Error::new(
-                    ErrorKind::NotStarted,
-                    format!(
-                        "the answer to {path} is longer than {} MiB",
-                        BODY_LIMIT >> 20
-                    ),
-                )),
-                Err(why) => Err(Error::new(
-                    ErrorKind::NotStarted,
-                    format!("the answer to {path} ended early"),
-                )
-                .because(why)),
+            answer: Some(self.request_timeout),
+        }
+    }
+
+    async fn whole(&self, path: &str, response: Response<Body>) -> Result<Answer> {
+        let limit = self.request_timeout;
+        let failed = |message: String| Error::new(ErrorKind::NotStarted, message);
+        let (parts, body) = response.into_parts();
+        match timeout(limit, read(body, BODY_LIMIT)).await {
+            Ok(Ok((body, false))) => Ok(Answer {
+                status: parts.status,
+                headers: parts.headers,
+                body,
+            }),
+            Ok(Ok((_, true))) => {
+                let most = BODY_LIMIT >> 20;
+                Err(failed(format!(
+                    "the answer to {path} is longer than {most} MiB"
+                )))
             }
-        };
-        // A plugin may ask a person for a password: the limit of the request begins after it.
-        self.credentials.current().await?;
-        timeout(limit, asking).await.unwrap_or_else(|_| {
-            let message =
-                format!("no complete answer to {path} within {limit:?} (--request-timeout)");
-            Err(Error::new(ErrorKind::NotStarted, message))
-        })
+            Ok(Err(why)) => Err(failed(format!("the answer to {path} ended early")).because(why)),
+            Err(_) => Err(failed(format!(
+                "the answer to {path} has no end within {limit:?} (--request-timeout)"
+            ))),
+        }
     }
 
     /// Asks for an object.
@@ -328,6 +352,14 @@ fn with_tls(proxy: Proxy, trust: &Trust) -> Result<(Proxy, Option<Arc<rustls::Cl
 /// A request that cannot be put together from what the caller gave.
 pub(super) fn unusable(error: ProtocolError) -> Error {
     Error::new(ErrorKind::Invalid, error.to_string())
+}
+
+fn plain(path: &str, query: &[(&str, &str)]) -> Result<Request<()>> {
+    let mut request = request::get(path, query).map_err(unusable)?;
+    request
+        .headers_mut()
+        .insert(ACCEPT, HeaderValue::from_static("application/json"));
+    Ok(request)
 }
 
 /// Finds our own error in what kube made of it.

@@ -5,12 +5,12 @@
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
-use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use http::{HeaderMap, Uri};
 use kube::config::{AuthInfo, Cluster};
-use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use secrecy::{ExposeSecret as _, SecretSlice, SecretString};
 
 use super::config::{Config, Environment};
+use super::impersonation;
 use super::kubeconfig::{self, Selection};
 use super::notice::Notice;
 use super::plugin::Plugin;
@@ -90,7 +90,7 @@ impl Settings {
                 .unwrap_or_default();
             config.tell(&Notice::InsecureTls { server });
         }
-        let impersonation = impersonation(&user)?;
+        let impersonation = impersonation::headers(&user)?;
         let source = source(user, &cluster, user_name, user_file, config, environment)?;
         let namespace = config
             .namespace
@@ -371,72 +371,4 @@ fn distrust(path: &Path) -> Option<String> {
 #[cfg(not(unix))]
 fn distrust(_: &Path) -> Option<String> {
     None
-}
-
-/// client-go transport/round_trippers.go: the four headers, the extra keys percent-encoded.
-fn impersonation(user: &AuthInfo) -> Result<HeaderMap> {
-    let mut headers = HeaderMap::new();
-    let groups = user.impersonate_groups.as_deref().unwrap_or_default();
-    let extra = user.impersonate_user_extra.iter().flatten();
-    let uid = user
-        .impersonate_uid
-        .as_deref()
-        .filter(|uid| !uid.is_empty());
-    let Some(name) = user.impersonate.as_deref().filter(|name| !name.is_empty()) else {
-        if uid.is_some() || !groups.is_empty() || extra.count() > 0 {
-            return Err(Error::new(
-                ErrorKind::Config,
-                "requesting uid, groups or user-extra without impersonating a user",
-            ));
-        }
-        return Ok(headers);
-    };
-    headers.append("impersonate-user", value("user", name)?);
-    for group in groups {
-        headers.append("impersonate-group", value("group", group)?);
-    }
-    if let Some(uid) = uid {
-        headers.append("impersonate-uid", value("uid", uid)?);
-    }
-    for (key, values) in extra {
-        let header = format!("impersonate-extra-{}", utf8_percent_encode(key, NOT_TOKEN));
-        let header = HeaderName::try_from(header).map_err(|_| unusable("extra key", key))?;
-        for text in values {
-            headers.append(header.clone(), value("extra value", text)?);
-        }
-    }
-    Ok(headers)
-}
-
-/// All that may not stand in a header name (RFC 9110, 5.6.2), and the percent sign.
-const NOT_TOKEN: &AsciiSet = &CONTROLS
-    .add(b' ')
-    .add(b'"')
-    .add(b'%')
-    .add(b'(')
-    .add(b')')
-    .add(b',')
-    .add(b'/')
-    .add(b':')
-    .add(b';')
-    .add(b'<')
-    .add(b'=')
-    .add(b'>')
-    .add(b'?')
-    .add(b'@')
-    .add(b'[')
-    .add(b'\\')
-    .add(b']')
-    .add(b'{')
-    .add(b'}');
-
-fn value(what: &str, text: &str) -> Result<HeaderValue> {
-    HeaderValue::from_str(text).map_err(|_| unusable(what, text))
-}
-
-fn unusable(what: &str, text: &str) -> Error {
-    Error::new(
-        ErrorKind::Config,
-        format!("the {what} {text:?} cannot be sent for impersonation"),
-    )
 }

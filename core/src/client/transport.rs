@@ -109,8 +109,14 @@ impl Transport {
         if terms.connection == Connection::Shared
             && let Some(sender) = self.take_idle(terms.identity.generation)
         {
+            let begin = Instant::now();
             let answer = self.exchange(sender, copy(&request), &terms).await;
-            if answer.is_ok() {
+            let patience = terms
+                .limits
+                .answer
+                .is_none_or(|limit| begin.elapsed() < limit);
+            // An idle connection may have been closed by the server: that is no news about it.
+            if answer.is_ok() || !patience {
                 return answer;
             }
         }

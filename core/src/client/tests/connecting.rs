@@ -313,3 +313,102 @@ async fn nagle_is_off() {
     let stream = connector.tcp_for_test().await;
     assert!(stream.nodelay().unwrap());
 }
+
+#[tokio::test]
+async fn plain_requests_share_a_connection_and_the_upgrade_has_its_own() {
+    let server = Server::start(|head| match head.contains("/exec?") {
+        true => Reply::session(V4),
+        false if head.contains("/version") => Reply::json(&serde_json::json!({"gitVersion": "v1"})),
+        false => Reply::json(&super::pods::pod("web-0", "a")),
+    })
+    .await;
+    let home = Home::new(&server.url(), "", "");
+    let client = home.client().await.unwrap();
+    client.version().await.unwrap();
+    client
+        .exec("web-0", ["true"], direct().preflight(true))
+        .await
+        .unwrap();
+    assert_eq!((server.lines().len(), server.connections()), (3, 2));
+}
+
+#[tokio::test]
+async fn an_idle_connection_that_was_closed_is_replaced() {
+    let version = || Reply::json(&serde_json::json!({"gitVersion": "v1"}));
+    let server = Server::start(move |_| Reply::Last(Box::new(version()))).await;
+    let home = Home::new(&server.url(), "", "");
+    let client = home.client().await.unwrap();
+    for _ in 0..3 {
+        assert_eq!(client.version().await.unwrap(), "v1");
+    }
+}
+
+#[tokio::test]
+async fn who_gives_up_waiting_closes_the_connection() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let home = Home::new(
+        &format!("http://{}", listener.local_addr().unwrap()),
+        "",
+        "",
+    );
+    let client = home.client().await.unwrap();
+    let mut attempt = Box::pin(client.exec("web-0", ["true"], direct()));
+    let mut stream = tokio::select! {
+        _ = &mut attempt => unreachable!(),
+        accepted = listener.accept() => accepted.unwrap().0,
+    };
+    let mut first = [0];
+    tokio::select! {
+        _ = &mut attempt => unreachable!(),
+        read = tokio::io::AsyncReadExt::read_exact(&mut stream, &mut first) => { read.unwrap(); }
+    }
+    drop(attempt);
+    let mut rest = Vec::new();
+    let end = tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut rest);
+    tokio::time::timeout(Duration::from_secs(5), end)
+        .await
+        .unwrap()
+        .unwrap();
+}
+
+#[tokio::test]
+async fn an_https_proxy_is_reached_with_tls() {
+    let authority = Authority::new();
+    let proxy = Server::start_on(
+        Some(authority.server(&[ip()], NOW, false)),
+        |head| match head.starts_with("CONNECT api.invalid:80 ") {
+            true => Reply::Raw(b"HTTP/1.1 200 OK\r\n\r\n".to_vec()),
+            false => Reply::session(V4),
+        },
+    )
+    .await;
+    let cluster = format!(
+        "{}, proxy-url: 'https://{}'",
+        authority.field(),
+        proxy.address
+    );
+    let home = Home::new("http://api.invalid", &cluster, "");
+    home.client()
+        .await
+        .unwrap()
+        .exec("web-0", ["true"], direct())
+        .await
+        .unwrap();
+    let other = format!(
+        "{}, proxy-url: 'https://{}'",
+        Authority::new().field(),
+        proxy.address
+    );
+    let home = Home::new("http://api.invalid", &other, "");
+    let error = home
+        .client()
+        .await
+        .unwrap()
+        .exec("web-0", ["true"], direct())
+        .await
+        .unwrap_err();
+    assert!(
+        error.to_string().starts_with("no TLS with the proxy"),
+        "{error:?}"
+    );
+}

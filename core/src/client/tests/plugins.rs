@@ -7,7 +7,8 @@ use std::time::Duration;
 use secrecy::ExposeSecret as _;
 
 use super::super::config::Environment;
-use super::super::plugin::{Issued, Plugin};
+use super::super::credential::Issued;
+use super::super::plugin::Plugin;
 use super::super::settings::{Settings, Source};
 use super::server::{Reply, Server, header};
 use super::{Home, Told, direct};

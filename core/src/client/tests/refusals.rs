@@ -178,12 +178,7 @@ async fn the_time_limit_of_the_caller_names_what_it_interrupted() {
     let options = direct().timeout(Duration::from_millis(200));
     let error = client.exec("web-0", ["true"], options).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout);
-    assert!(
-        error
-            .why()
-            .unwrap()
-            .contains("waiting for the answer to the upgrade request")
-    );
+    assert!(error.why().unwrap().contains("opening the session"));
     let options = direct().preflight(true).timeout(Duration::from_millis(200));
     let error = client.exec("web-0", ["true"], options).await.unwrap_err();
     assert!(error.why().unwrap().contains("looking for the pod"));

@@ -1,6 +1,7 @@
 //! The server of the tests: answers by hand, remembers what it was sent.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use futures_util::future::BoxFuture;
@@ -16,6 +17,8 @@ use crate::session::transport::Io;
 pub(super) enum Reply {
     /// Ends the connection without a word.
     Close,
+    /// Sends an answer as it is and ends the connection without announcing it.
+    Last(Box<Self>),
     /// Sends these bytes as they are.
     Raw(Vec<u8>),
     /// Keeps the connection and says nothing.
@@ -57,6 +60,7 @@ impl Reply {
 pub(super) struct Server {
     pub(super) address: SocketAddr,
     heads: Arc<Mutex<Vec<String>>>,
+    connections: Arc<AtomicUsize>,
     task: JoinHandle<()>,
 }
 
@@ -79,6 +83,8 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let heads = Arc::new(Mutex::new(Vec::new()));
+        let count = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&count);
         let (seen, answer) = (Arc::clone(&heads), Arc::new(answer));
         #[expect(
             clippy::disallowed_methods,
@@ -87,6 +93,7 @@ impl Server {
         let task = tokio::spawn(async move {
             let mut connections = tokio::task::JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
+                counted.fetch_add(1, Ordering::SeqCst);
                 let (tls, seen, answer) = (tls.clone(), Arc::clone(&seen), Arc::clone(&answer));
                 let serve: BoxFuture<'static, ()> = Box::pin(async move {
                     let stream: Box<dyn Io> = match tls {
@@ -104,12 +111,18 @@ impl Server {
         Self {
             address,
             heads,
+            connections: count,
             task,
         }
     }
 
     pub(super) fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// Returns how many connections were accepted so far.
+    pub(super) fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
     }
 
     /// Returns the request lines so far.
@@ -150,11 +163,16 @@ async fn serve(
         }
         let head = String::from_utf8(head).unwrap();
         seen.lock().unwrap().push(head.clone());
-        match answer(&head) {
-            Reply::Close => return,
+        let (reply, last) = match answer(&head) {
+            Reply::Last(reply) => (*reply, true),
+            reply => (reply, false),
+        };
+        match reply {
+            Reply::Close | Reply::Last(_) => return,
             Reply::Silence => std::future::pending().await,
             Reply::Raw(bytes) => {
-                if stream.write_all(&bytes).await.is_err() || stream.flush().await.is_err() {
+                if stream.write_all(&bytes).await.is_err() || stream.flush().await.is_err() || last
+                {
                     return;
                 }
             }
