@@ -382,13 +382,12 @@ where
 
     // Writing
 
+    /// Fills and writes until there is nothing more to say or no room: only then is it certain that
+    /// somebody wakes us.
     fn poll_write(&mut self, cx: &mut Context<'_>, now: Instant) {
         loop {
             self.fill_output(cx, now);
             if self.write_failed || !self.poll_drain(cx, now) {
-                return;
-            }
-            if self.output.is_empty() {
                 return;
             }
         }
@@ -446,7 +445,7 @@ where
         }
     }
 
-    /// Writes what is waiting; returns whether all of it went.
+    /// Writes what is waiting; returns whether there was something and all of it went.
     fn poll_drain(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         while self.written < self.output.len() {
             let rest = &self.output[self.written..];
