@@ -1,0 +1,122 @@
+//! kubectl and wsx run the same command lines (tests/scenarios/exec.json): same stdout, same exit
+//! code, same words, but for what the file declares with its reason.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+use wsx_tests::cluster::Cluster;
+
+use crate::support::{Run, cluster, pattern, run_with, wsx};
+
+/// How many lines may differ at all, and each says why.
+const EXCUSES: usize = 10;
+
+#[test]
+fn kubectl_and_wsx_agree() {
+    let Some(kubectl) = wsx_tests::kubectl::find() else {
+        println!("SKIPPED: no kubectl on PATH to stand beside wsx");
+        return;
+    };
+    println!(
+        "kubectl: {} {}",
+        kubectl.path().display(),
+        kubectl.version()
+    );
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/scenarios/exec.json");
+    let scenarios: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+    let cases = scenarios["cases"].as_array().unwrap();
+    let cluster = cluster();
+    let (mut excused, mut wrong) = (0, Vec::new());
+    for case in cases {
+        let arguments = arguments(case);
+        let theirs = both(&mut kubectl.command(cluster.kubeconfig(), &arguments), case);
+        let ours = both(&mut ours(&cluster, &arguments), case);
+        excused += usize::from(case.get("differs").is_some());
+        wrong.extend(compare(case, &theirs, &ours).map(|what| format!("{}: {what}", case["name"])));
+    }
+    assert!(
+        wrong.is_empty(),
+        "{} of {}:\n{}",
+        wrong.len(),
+        cases.len(),
+        wrong.join("\n")
+    );
+    assert!(excused <= EXCUSES, "{excused} excuses");
+    println!(
+        "{} command lines, {excused} declared differences",
+        cases.len()
+    );
+}
+
+fn arguments(case: &Value) -> Vec<String> {
+    let word = |value: &Value| match value.get("repeat") {
+        Some(repeat) => repeat[0]
+            .as_str()
+            .unwrap()
+            .repeat(repeat[1].as_u64().unwrap() as usize),
+        None => value.as_str().unwrap().to_owned(),
+    };
+    case["args"].as_array().unwrap().iter().map(word).collect()
+}
+
+fn ours(cluster: &Cluster, arguments: &[String]) -> Command {
+    let mut command = wsx(cluster, arguments);
+    command.env("WSX_EXIT_CODES", "kubectl");
+    command
+}
+
+fn both(command: &mut Command, case: &Value) -> Run {
+    let stdin = case.get("stdin");
+    let input = stdin.map_or_else(Vec::new, |stdin| match stdin.get("pattern") {
+        Some(size) => pattern(size.as_u64().unwrap() as usize),
+        None => stdin["text"].as_str().unwrap().as_bytes().to_vec(),
+    });
+    run_with(command, &input)
+}
+
+/// Returns what differs although nothing says that it may, or does not although something says so.
+fn compare(case: &Value, theirs: &Run, ours: &Run) -> Option<String> {
+    let differs = case.get("differs");
+    let may = |what: &str| differs.is_some_and(|differs| differs.get(what).is_some());
+    if theirs.stdout != ours.stdout {
+        let (theirs, ours) = (theirs.stdout.len(), ours.stdout.len());
+        return Some(format!("stdout: {theirs} bytes and {ours} bytes"));
+    }
+    if differs.is_some_and(|differs| differs["why"].as_str().is_none_or(str::is_empty)) {
+        return Some("a difference without a reason".into());
+    }
+    let codes = (theirs.code, ours.code);
+    match differs.and_then(|differs| differs.get("exit")) {
+        Some(exit) => {
+            let declared = |index: usize| exit[index].as_i64().map(|code| code as i32);
+            if codes != (declared(0), declared(1)) {
+                return Some(format!("exit {codes:?}, declared {exit}"));
+            }
+        }
+        None if codes.0 != codes.1 => return Some(format!("exit {codes:?}\n{}", ours.stderr)),
+        None => {}
+    }
+    let (theirs, ours) = (normal(&theirs.stderr), normal(&ours.stderr));
+    match (theirs == ours, may("stderr")) {
+        (true, true) => Some("stderr is the same, and is declared to differ".into()),
+        (false, false) => Some(format!(
+            "stderr\n  kubectl: {theirs:?}\n  wsx:     {ours:?}"
+        )),
+        _ => None,
+    }
+}
+
+/// stderr without what only one of the two says as a matter of form.
+fn normal(stderr: &str) -> Vec<String> {
+    let ours = ["  received ", "  why ", "  try ", "Using pod/"];
+    // klog lines of kubectl: a letter, the date, the time.
+    let is_klog = |line: &str| {
+        line.starts_with(['E', 'W', 'I']) && line[1..].starts_with(|c: char| c.is_ascii_digit())
+    };
+    stderr
+        .lines()
+        .filter(|line| !ours.iter().any(|prefix| line.starts_with(prefix)) && !is_klog(line))
+        .map(|line| line.replace("kubectl wsx", "kubectl"))
+        .collect()
+}
