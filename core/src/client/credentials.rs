@@ -223,3 +223,42 @@ fn sensitive(text: String, what: &str) -> Result<HeaderValue> {
     value.set_sensitive(true);
     Ok(value)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn shown(credentials: &Credentials) -> String {
+        let identity = credentials.current().await.unwrap();
+        identity.authorization.unwrap().to_str().unwrap().to_owned()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_token_file_is_read_again_after_a_minute() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "old\n").unwrap();
+        let source = Source::TokenFile {
+            path: file.path().to_owned(),
+            inline: None,
+        };
+        let credentials = Credentials::new(source, None, None);
+        assert_eq!(shown(&credentials).await, "Bearer old");
+        std::fs::write(file.path(), "new\n").unwrap();
+        tokio::time::advance(Duration::from_secs(59)).await;
+        assert_eq!(shown(&credentials).await, "Bearer old");
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert_eq!(shown(&credentials).await, "Bearer new");
+    }
+
+    #[tokio::test]
+    async fn a_secret_that_no_header_can_carry_is_refused_without_being_shown() {
+        let source = Source::Token("hunter\n2".to_owned().into());
+        let error = Credentials::new(source, None, None)
+            .current()
+            .await
+            .err()
+            .unwrap();
+        assert_eq!(error.kind(), ErrorKind::Auth);
+        assert!(!format!("{error:?}").contains("hunter"));
+    }
+}

@@ -33,6 +33,8 @@ impl Answer {
     pub(super) fn refusal(&self, path: &str) -> Error {
         let error = self.explain(ErrorKind::NotStarted);
         match self.status {
+            // Not from the API server: rights are not the matter.
+            _ if self.status_object().is_none() => error,
             StatusCode::FORBIDDEN if path.contains("/pods/") => {
                 error.remedy("allow get on pods, or name all: POD -c CONTAINER --no-preflight")
             }
@@ -46,7 +48,7 @@ impl Answer {
     /// Explains the refusal of an upgrade, after which the command certainly never ran.
     pub(super) fn upgrade_refusal(&self, subresource: &str) -> Error {
         let error = self.explain(ErrorKind::Upgrade);
-        if error.kind() == ErrorKind::Forbidden {
+        if error.kind() == ErrorKind::Forbidden && self.status_object().is_some() {
             return error.remedy(format!(
                 "allow get and create on pods/{subresource}: Kubernetes 1.35 and later ask for both"
             ));
@@ -204,6 +206,17 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::Forbidden);
         assert_eq!(error.to_string(), "Error from server (Forbidden): no");
         assert!(error.remedies()[0].starts_with("allow get and create on pods/exec"));
+    }
+
+    #[test]
+    fn a_page_with_403_says_nothing_of_rights() {
+        let error = answer(403, &[], "<html>").upgrade_refusal("exec");
+        assert_eq!(error.kind(), ErrorKind::Forbidden);
+        assert_eq!(
+            error.why(),
+            Some("an ingress or login page answered, not the API server")
+        );
+        assert!(error.remedies().is_empty());
     }
 
     #[test]

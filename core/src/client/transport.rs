@@ -180,7 +180,7 @@ impl Transport {
         };
         let message = format!("no answer to {request} within {limit:?} ({option})");
         let error = Error::new(ErrorKind::Lost, message).because(format!(
-            "{} accepted the connection and then said nothing",
+            "{} took the connection, but its answer did not come, or not to an end",
             self.connector.target()
         ));
         Unanswered { sent: true, error }

@@ -92,3 +92,16 @@ fn direct() -> ExecOptions {
         .preflight(false)
         .limits(limits)
 }
+
+#[test]
+fn what_callers_hold_can_be_moved_between_threads() {
+    fn moved<T: Send + Sync>() {}
+    fn sent(_: impl Send) {}
+    moved::<Client>();
+    moved::<Config>();
+    sent(Client::connect(Config::default()));
+    #[expect(dead_code, reason = "it is enough that it compiles")]
+    fn started(client: &Client) {
+        sent(client.exec("web-0", ["true"], ExecOptions::default()));
+    }
+}

@@ -2,17 +2,21 @@
 
 #![cfg(unix)]
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
 
 use super::super::config::Environment;
 use super::super::credential::Issued;
+use super::super::dial::Dialer;
 use super::super::plugin::Plugin;
 use super::super::settings::{Settings, Source};
 use super::server::{Reply, Server, header};
 use super::{Home, Told, direct};
 use crate::error::{Error, ErrorKind, Result};
+use crate::protocol::request::Limits;
+use crate::session::transport::Dial as _;
 
 const V1: &str = "client.authentication.k8s.io/v1";
 const V4: &str = "v4.channel.k8s.io";
@@ -368,4 +372,28 @@ fn an_unknown_version_is_refused_at_once() {
     let home = Home::new("https://api", "", exec);
     let error = plugin(&home, &Told::default()).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Config);
+}
+
+#[tokio::test]
+async fn a_probe_takes_any_answer_and_runs_no_plugin() {
+    let server = Server::start(|head| match head.contains("/exec?") {
+        true => Reply::session(V4),
+        false => Reply::status(401, "Unauthorized", "Unauthorized"),
+    })
+    .await;
+    let past = "{\"token\":\"t\",\"expirationTimestamp\":\"2020-01-01T00:00:00Z\"}";
+    let script = format!("echo run >> \"$(dirname \"$0\")/runs\"\n{}", printing(past));
+    let home = home(&server.url(), &script, "");
+    let client = home
+        .client_with(home.config(), &[("PATH", "/bin:/usr/bin")])
+        .await
+        .unwrap();
+    client.exec("web-0", ["true"], direct()).await.unwrap();
+    let dialer = Dialer::new(Arc::clone(&client.server), Limits::default());
+    dialer.probe().await.unwrap();
+    assert_eq!(
+        std::fs::read_to_string(home.0.path().join("runs")).unwrap(),
+        "run\n"
+    );
+    assert_eq!((server.lines().len(), server.connections()), (2, 2));
 }
