@@ -38,9 +38,21 @@ pub(crate) enum Ending {
     Usage {
         /// What is wrong.
         message: String,
-        /// The command whose help explains it; empty where none was named.
-        command: &'static str,
+        /// Where to read on.
+        hint: Hint,
     },
+}
+
+/// Where to read on after a mistake in the command line, as kubectl says it: with the command whose
+/// help it is, empty where none was named.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Hint {
+    /// The help has examples of the right thing.
+    Examples(&'static str),
+    /// The help lists the flags.
+    Flags(&'static str),
+    /// The message says it all.
+    None,
 }
 
 /// How the remote command ended.
@@ -87,10 +99,10 @@ impl From<Report> for Moved {
 
 impl Ending {
     /// Returns an ending for an unusable command line.
-    pub(crate) fn usage(command: &'static str, message: impl Into<String>) -> Self {
+    pub(crate) fn usage(message: impl Into<String>, hint: Hint) -> Self {
         Self::Usage {
             message: message.into(),
-            command,
+            hint,
         }
     }
 
@@ -143,7 +155,7 @@ impl Ending {
                 }
                 Some(text)
             }
-            Self::Usage { message, command } => Some(usage_words(message, command)),
+            Self::Usage { message, hint } => Some(usage_words(message, *hint)),
         }
     }
 }
@@ -201,10 +213,27 @@ fn unwritten_words(error: &WriteError, bytes: u64) -> String {
     format!("error: cannot write to standard {stream}: {why}: {count} {unit} not written")
 }
 
-fn usage_words(message: &str, command: &str) -> String {
+fn usage_words(message: &str, hint: Hint) -> String {
     let message = escape(message);
-    let space = if command.is_empty() { "" } else { " " };
-    format!("error: {message}\nSee 'kubectl wsx{space}{command} -h' for help and examples")
+    let named = |command: &str| match command {
+        "" => "kubectl wsx".to_owned(),
+        command => format!("kubectl wsx {command}"),
+    };
+    match hint {
+        Hint::Examples(command) => {
+            format!(
+                "error: {message}\nSee '{} -h' for help and examples",
+                named(command)
+            )
+        }
+        Hint::Flags(command) => {
+            format!(
+                "error: {message}\nSee '{} --help' for usage.",
+                named(command)
+            )
+        }
+        Hint::None => format!("error: {message}"),
+    }
 }
 
 /// Errors of the API keep the words, and the beginning, that they have with kubectl.
@@ -330,11 +359,26 @@ mod tests {
             failure_words(&error, None),
             "error: a\\u{1b}[2J\n  why        b\\r\\nc\n  try        d\\u{202e}"
         );
-        let usage = Ending::usage("exec", "x\x07");
-        assert_eq!(
-            usage.words(None).unwrap(),
-            "error: x\\u{7}\nSee 'kubectl wsx exec -h' for help and examples"
-        );
+    }
+
+    #[test]
+    fn mistakes_in_the_command_line_say_where_to_read_on() {
+        for (hint, words) in [
+            (Hint::None, "error: x\\u{7}"),
+            (
+                Hint::Examples("exec"),
+                "error: x\\u{7}\nSee 'kubectl wsx exec -h' for help and examples",
+            ),
+            (
+                Hint::Flags(""),
+                "error: x\\u{7}\nSee 'kubectl wsx --help' for usage.",
+            ),
+        ] {
+            assert_eq!(
+                Ending::usage("x\x07", hint).words(None).as_deref(),
+                Some(words)
+            );
+        }
     }
 
     #[test]

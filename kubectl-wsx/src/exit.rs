@@ -9,7 +9,7 @@ use clap::error::ErrorKind as Clap;
 use wsx_core::{Error, ErrorKind};
 
 use crate::cli::Refused;
-use crate::ending::{Ending, Moved, failure_words, plain};
+use crate::ending::{Ending, Hint, Moved, failure_words, plain};
 use crate::environment::ExitCodes;
 use crate::output::{self, Output};
 use crate::signals::Signal;
@@ -126,11 +126,11 @@ pub(crate) fn from_clap(refused: &Refused, codes: ExitCodes) -> Exit {
         Clap::DisplayHelpOnMissingArgumentOrSubcommand => {
             output::say(text.trim_end());
             return Exit {
-                code: Ending::usage("", "").code(codes),
+                code: Ending::usage("", Hint::None).code(codes),
                 signal: None,
             };
         }
-        _ => Ending::usage(refused.command, mistake(&text)),
+        _ => Ending::usage(mistake(&text), Hint::Flags(refused.command)),
     };
     ending.announce(None, codes)
 }
@@ -156,20 +156,29 @@ fn failure_code(kind: ErrorKind) -> u8 {
     }
 }
 
-/// Returns what clap says is wrong, with flags that look alike, without its other advice: it takes
-/// an unknown flag for a value.
+/// Returns what clap says is wrong, without its advice: it takes an unknown flag for a value.
 fn mistake(text: &str) -> String {
     let mut lines = text.lines().take_while(|line| !line.is_empty());
     let first = lines
         .next()
         .unwrap_or_default()
         .trim_start_matches("error: ");
+    // pflag's words.
+    let unknown = first
+        .strip_prefix("unexpected argument '")
+        .and_then(|rest| rest.split_once('\''));
+    let first = match unknown {
+        Some((flag, _)) if flag.starts_with("--") => format!("unknown flag: {flag}"),
+        Some((flag, _)) if flag.starts_with('-') => {
+            format!(
+                "unknown shorthand flag: '{}' in {flag}",
+                flag.trim_start_matches('-')
+            )
+        }
+        _ => first.to_owned(),
+    };
     let rest = lines.map(|line| format!(" {}", line.trim()));
-    let similar = text
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("tip: a similar"));
-    let similar = similar.map(|words| format!("; a similar{words}"));
-    first.to_owned() + &rest.chain(similar).collect::<String>()
+    first + &rest.collect::<String>()
 }
 
 #[cfg(test)]
@@ -260,7 +269,7 @@ mod tests {
 
     #[test]
     fn usage_is_two() {
-        let ending = Ending::usage("exec", "x");
+        let ending = Ending::usage("x", Hint::None);
         assert_eq!(
             (ending.code(ExitCodes::Wsx), ending.code(ExitCodes::Kubectl)),
             (2, 1)
@@ -268,13 +277,12 @@ mod tests {
     }
 
     #[test]
-    fn advice_of_clap_is_kept_only_where_it_helps() {
+    fn mistakes_are_told_without_the_advice_of_clap() {
         let text = "error: unexpected argument '--tokne' found\n\n  tip: a similar argument exists: \
                     '--token'\n  tip: to pass '--tokne' as a value, use '-- --tokne'\n\nUsage: x\n";
-        assert_eq!(
-            mistake(text),
-            "unexpected argument '--tokne' found; a similar argument exists: '--token'"
-        );
+        assert_eq!(mistake(text), "unknown flag: --tokne");
+        let text = "error: unexpected argument '-x' found\n\nUsage: x\n";
+        assert_eq!(mistake(text), "unknown shorthand flag: 'x' in -x");
         let text =
             "error: the following required arguments were not provided:\n  <X>\n\nUsage: x\n";
         assert_eq!(

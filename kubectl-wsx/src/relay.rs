@@ -194,6 +194,7 @@ mod tests {
         )
         .unwrap();
         let mut relay = Relay::start(ours.try_clone().unwrap(), ours).unwrap();
+        rustix::fs::fcntl_setfl(&theirs, rustix::fs::OFlags::empty()).unwrap();
         relay
             .write(Stream::Stdout, bytes(&[b"a", b"b"]))
             .await

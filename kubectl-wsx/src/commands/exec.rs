@@ -10,7 +10,7 @@ use wsx_core::{
 };
 
 use crate::bridge::{self, Local, Outcome};
-use crate::ending::{Ending, plain};
+use crate::ending::{Ending, Hint, plain};
 use crate::environment;
 use crate::exit::Exit;
 use crate::flag::parse_bool;
@@ -119,8 +119,8 @@ struct Plan {
 /// Runs the command, says how it ended, and returns how to leave.
 pub(crate) async fn run(args: Args, globals: &Globals) -> Exit {
     let codes = environment::exit_codes();
-    if let Some(message) = args.mistake() {
-        return Ending::usage("exec", message).announce(None, codes);
+    if let Some((message, hint)) = args.mistake() {
+        return Ending::usage(message, hint).announce(None, codes);
     }
     let place = Place::default();
     let file = match args
@@ -196,16 +196,19 @@ async fn start(
 
 impl Args {
     /// Returns what is wrong with the command line, in kubectl's words (pkg/cmd/exec/exec.go).
-    fn mistake(&self) -> Option<&'static str> {
+    fn mistake(&self) -> Option<(&'static str, Hint)> {
+        const NO_COMMAND: &str = "you must specify at least one command for the container";
+        const NO_POD: &str = "pod, type/name or --filename must be specified";
+        const TOO_MANY: &str = "only one of POD, TYPE/NAME and --filename can be specified";
         const NO_DASHES: &str =
             "exec [POD] [COMMAND] is not supported anymore. Use exec [POD] -- [COMMAND] instead";
         let targets = self.target.len() + usize::from(self.filename.is_some());
         match (targets, self.command.is_empty()) {
-            (0, _) => Some("pod, type/name or --filename must be specified"),
-            (1, true) => Some("you must specify at least one command for the container"),
+            (0, _) => Some((NO_POD, Hint::None)),
+            (1, true) => Some((NO_COMMAND, Hint::None)),
             (1, false) => None,
-            (_, true) => Some(NO_DASHES),
-            (_, false) => Some("only one of POD, TYPE/NAME and --filename can be specified"),
+            (_, true) => Some((NO_DASHES, Hint::Examples("exec"))),
+            (_, false) => Some((TOO_MANY, Hint::Examples("exec"))),
         }
     }
 

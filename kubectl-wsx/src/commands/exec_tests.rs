@@ -59,7 +59,11 @@ fn mistakes_are_told_in_the_words_of_kubectl() {
             Some("only one of POD, TYPE/NAME and --filename can be specified"),
         ),
     ] {
-        assert_eq!(args(line).mistake(), words, "{line:?}");
+        assert_eq!(
+            args(line).mistake().map(|(words, _)| words),
+            words,
+            "{line:?}"
+        );
     }
 }
 

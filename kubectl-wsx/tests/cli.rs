@@ -1,0 +1,232 @@
+//! The command line without a cluster: help, mistakes, exit codes of the real binary.
+
+use std::process::{Command, Stdio};
+
+/// What a run said: exit code, stdout, stderr.
+type Said = (Option<i32>, String, String);
+
+/// Runs the binary with none of the developer's environment.
+fn run_in(environment: &[(&str, &str)], line: &str) -> Said {
+    let output = Command::new(env!("CARGO_BIN_EXE_kubectl-wsx"))
+        .env_clear()
+        .env("HOME", "/nonexistent")
+        .envs(environment.iter().copied())
+        .args(line.split_whitespace())
+        .stdin(Stdio::null())
+        .output()
+        .expect("the binary runs");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("what we say is UTF-8");
+    (
+        output.status.code(),
+        text(output.stdout),
+        text(output.stderr),
+    )
+}
+
+fn run(line: &str) -> Said {
+    run_in(&[], line)
+}
+
+fn refused(message: &str) -> Said {
+    (Some(2), String::new(), format!("{message}\n"))
+}
+
+const HELP: &str = r#"Streams to and from pods over WebSocket that never lie about how they ended
+
+Usage: kubectl wsx COMMAND [flags]
+
+Commands:
+  exec     Run a command in a container, and end with its exit status
+  options  Show the flags that every command has
+  version  Show the versions of this program, its protocols and the server
+  help     Print this message or the help of the given subcommand(s)
+
+Options:
+  -h, --help     Print help
+  -V, --version  Print version
+
+Use "kubectl wsx COMMAND --help" for the flags of a command, and
+"kubectl wsx options" for those of all commands. All flags come after "wsx".
+"#;
+
+const EXEC_HELP: &str = r#"Run a command in a container, and end with its exit status
+
+Examples:
+  kubectl wsx exec mypod -- date                       # its output, and its exit status
+  kubectl wsx exec -it deploy/web -- bash              # a shell in one pod of a deployment
+  kubectl wsx exec -i db-0 -c db -- psql < dump.sql    # a file as input
+  kubectl wsx exec --timeout=30s mypod -- ./check.sh   # give up after 30 seconds
+
+Usage:
+  kubectl wsx exec (POD | TYPE/NAME) [-c CONTAINER] [flags] -- COMMAND [args...]
+
+Options:
+  -c, --container <NAME>                Container [default: the annotated one, else the first]
+  -f, --filename <FILE>                 Manifest of the pod, or of what has pods
+  -i, --stdin[=<BOOL>]                  Pass standard input to the container
+  -t, --tty[=<BOOL>]                    Stdin is a terminal; needs -i
+      --pod-running-timeout <DURATION>  Wait for the pod to run [default: 1m]
+      --timeout <DURATION>              Limit from the first request to the exit status
+      --connect-timeout <DURATION>      Limit of each step until data flows [default: 10s]
+      --keepalive <DURATION>            Time between two pings; 0 sends none [default: 5s]
+      --keepalive-timeout <DURATION>    Limit for a silent server [default: 1m]
+      --stall-timeout <DURATION>        Limit for input left unread [default: 30m]
+      --no-preflight[=<BOOL>]           Do not look at the pod first; saves a request
+      --protocol <NAME>                 Subprotocol: auto, v4, v5, or a name [default: auto]
+      --verify <WHEN>                   Look into doubtful success: auto, never [default: auto]
+      --status-file <FILE>              Write how it ended, as one line of JSON
+  -h, --help                            Print help
+
+Exit status: that of COMMAND. Ours: 124 time limit, 125 not started, 255 outcome unknown,
+74 output not written. Use "kubectl wsx options" for the flags of all commands (-n, -q, -v, ...).
+"#;
+
+#[test]
+fn help_of_all() {
+    let help = (Some(0), HELP.to_owned(), String::new());
+    assert_eq!(run("--help"), help);
+    assert_eq!(run("-h"), help);
+    assert_eq!(run("help"), help);
+    assert_eq!(run(""), (Some(2), String::new(), HELP.to_owned()));
+}
+
+#[test]
+fn help_of_exec_fits_a_screen_and_begins_with_examples() {
+    let help = (Some(0), EXEC_HELP.to_owned(), String::new());
+    assert_eq!(run("exec --help"), help);
+    assert_eq!(run("exec -h"), help);
+    assert_eq!(run("help exec"), help);
+    assert!(EXEC_HELP.lines().count() <= 32);
+    assert!(EXEC_HELP.lines().all(|line| line.len() <= 100));
+}
+
+#[test]
+fn options_lists_the_flags_of_all_commands() {
+    let (code, stdout, stderr) = run("options");
+    assert_eq!((code, stderr.as_str()), (Some(0), ""));
+    let flags: Vec<_> = stdout
+        .lines()
+        .filter_map(|line| line.trim_start().strip_prefix('-'))
+        .filter_map(|flag| flag.split(['<', '[']).next())
+        .map(str::trim_end)
+        .collect();
+    let expected = "-as|-as-group|-as-uid|-as-user-extra|-cache-dir|-certificate-authority|\
+                    -client-certificate|-client-key|-cluster|-context|-disable-compression|\
+                    -insecure-skip-tls-verify|-kubeconfig|-kuberc|-log-flush-frequency|\
+                    -match-server-version|n, --namespace|-password|-profile|-profile-output|\
+                    q, --quiet|-request-timeout|s, --server|-tls-server-name|-token|-user|\
+                    -username|v, --v|-vmodule|-warnings-as-errors";
+    let mut sorted = flags.clone();
+    sorted.sort_unstable_by_key(|flag| flag.rsplit('-').collect::<String>());
+    let mut expected: Vec<_> = expected.split('|').collect();
+    expected.sort_unstable_by_key(|flag| flag.rsplit('-').collect::<String>());
+    assert_eq!(sorted, expected);
+}
+
+#[test]
+fn the_version_of_the_client_needs_no_cluster() {
+    let version = env!("CARGO_PKG_VERSION");
+    let text = format!(
+        "Client Version: v{version}\nProtocols: v5.channel.k8s.io, v4.channel.k8s.io, \
+         v4.base64.channel.k8s.io, channel.k8s.io, base64.channel.k8s.io\n"
+    );
+    assert_eq!(run("version --client"), (Some(0), text, String::new()));
+    let (code, stdout, _) = run("version --client -o json");
+    let json: serde_json::Value = serde_json::from_str(&stdout).expect("JSON");
+    assert_eq!(
+        (code, &json["clientVersion"]),
+        (Some(0), &format!("v{version}").into())
+    );
+    let text = format!("kubectl wsx {version}\n");
+    assert_eq!(run("--version"), (Some(0), text, String::new()));
+}
+
+#[test]
+fn mistakes_are_told_in_the_words_of_kubectl() {
+    for (line, message) in [
+        (
+            "exec web-0 ls",
+            "error: exec [POD] [COMMAND] is not supported anymore. Use exec [POD] -- [COMMAND] \
+             instead\nSee 'kubectl wsx exec -h' for help and examples",
+        ),
+        (
+            "exec web-0",
+            "error: you must specify at least one command for the container",
+        ),
+        (
+            "exec -- ls",
+            "error: pod, type/name or --filename must be specified",
+        ),
+        (
+            "exec --nope web-0 -- ls",
+            "error: unknown flag: --nope\nSee 'kubectl wsx exec --help' for usage.",
+        ),
+        (
+            "exec -x web-0 -- ls",
+            "error: unknown shorthand flag: 'x' in -x\nSee 'kubectl wsx exec --help' for usage.",
+        ),
+        (
+            "exec --timeout=5 web-0 -- ls",
+            "error: invalid value '5' for '--timeout <DURATION>': time: missing unit in duration \
+             \"5\"\nSee 'kubectl wsx exec --help' for usage.",
+        ),
+        (
+            "attach web-0",
+            "error: unrecognized subcommand 'attach'\nSee 'kubectl wsx --help' for usage.",
+        ),
+    ] {
+        assert_eq!(run(line), refused(message), "{line}");
+    }
+}
+
+#[test]
+fn our_own_codes_can_be_those_of_kubectl() {
+    let kubectl = [("WSX_EXIT_CODES", "kubectl")];
+    for (line, ours) in [
+        ("exec web-0", 2),
+        ("exec --nope", 2),
+        ("exec web-0 -- ls", 125),
+    ] {
+        assert_eq!(run(line).0, Some(ours), "{line}");
+        assert_eq!(run_in(&kubectl, line).0, Some(1), "{line}");
+    }
+}
+
+#[test]
+fn a_reader_of_help_that_leaves_is_a_quiet_end() {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let output = Command::new(env!("CARGO_BIN_EXE_kubectl-wsx"))
+        .arg("--help")
+        .stdout(writer)
+        .output()
+        .expect("the binary runs");
+    assert_eq!(
+        (output.status.code(), output.stderr.as_slice()),
+        (Some(141), &b""[..])
+    );
+}
+
+#[test]
+fn spdy_cannot_be_had() {
+    let environment = [("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", "false")];
+    let (_, _, stderr) = run_in(&environment, "exec web-0 -- ls");
+    let warning =
+        "Warning: KUBECTL_REMOTE_COMMAND_WEBSOCKETS=false has no effect: there is no SPDY here";
+    assert_eq!(stderr.lines().next(), Some(warning));
+    let (_, _, stderr) = run_in(&environment, "exec -q web-0 -- ls");
+    assert!(!stderr.contains("Warning"), "{stderr}");
+}
+
+#[test]
+fn secrets_of_the_command_line_are_not_shown() {
+    for line in [
+        "exec -v=10 --token=hunter2 web-0 -- ls",
+        "exec -v=10 --username=me --password=hunter2 web-0 -- ls",
+        "exec --token=hunter2 --nope web-0 -- ls",
+        "--tokens=hunter2 exec web-0 -- ls",
+    ] {
+        let (_, stdout, stderr) = run(line);
+        assert!(!(stdout + &stderr).contains("hunter2"), "{line}");
+    }
+}
