@@ -172,7 +172,7 @@ impl Client {
         let pod = request::PodRef::new(namespace, "x");
         request::exec(&pod, None, command, options).map_err(server::unusable)?;
 
-        let resolved = resolve::resolve(&self.server, target, namespace, options).await?;
+        let resolved = resolve::resolve(&self.server, target, namespace, options, stage).await?;
         stage.enter("opening the session, in which the command may have started");
         let dialer: Arc<dyn Dial> = Arc::new(Dialer::new(Arc::clone(&self.server), options.limits));
         let upgraded = self.upgrade(&*dialer, &resolved, command, options).await?;

@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep};
 use super::notice::Notice;
 use super::pod::{Pod, PodList, Readiness, best};
 use super::server::Server;
+use super::stage::Stage;
 use super::target::{Target, Workload};
 use crate::error::{Error, ErrorKind, Result};
 use crate::protocol::request::{ExecOptions, PodRef, encode};
@@ -38,6 +39,7 @@ pub(super) async fn resolve(
     target: &Target,
     namespace: &str,
     options: &ExecOptions,
+    stage: &Stage,
 ) -> Result<Resolved> {
     let wanted = options.container.as_deref();
     let search = match target {
@@ -99,6 +101,7 @@ pub(super) async fn resolve(
                 target,
                 reason: reason.clone(),
             });
+            stage.enter("waiting for the pod to run");
             told = Some(reason);
         }
         sleep(PERIOD.min(left)).await;

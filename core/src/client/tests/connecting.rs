@@ -37,18 +37,22 @@ impl Authority {
         format!(", certificate-authority-data: {}", base64(&self.0.pem()))
     }
 
-    /// Makes a server whose certificate is valid for these names and this year.
+    /// Makes a server whose certificate is valid for these names, in these years.
     fn server(
         &self,
         names: &[SanType],
         years: (i32, i32),
         clients: bool,
     ) -> Arc<rustls::ServerConfig> {
-        let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::default();
         params.subject_alt_names = names.to_vec();
         params.not_before = date_time_ymd(years.0, 1, 1);
         params.not_after = date_time_ymd(years.1, 1, 1);
+        self.server_of(params, clients)
+    }
+
+    fn server_of(&self, params: CertificateParams, clients: bool) -> Arc<rustls::ServerConfig> {
+        let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.0).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
@@ -172,6 +176,30 @@ async fn the_name_must_fit() {
     exec(authority.server(&[dns("other")], NOW, false), &named, "")
         .await
         .unwrap();
+}
+
+#[tokio::test]
+async fn a_wildcard_stands_for_one_label() {
+    let authority = Authority::new();
+    for (name, fits) in [
+        ("a.example", true),
+        ("a.b.example", false),
+        ("example", false),
+    ] {
+        let config = authority.server(&[dns("*.c.example")], NOW, false);
+        let cluster = format!("{}, tls-server-name: {name}", authority.field());
+        assert_eq!(exec(config, &cluster, "").await.is_ok(), fits, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_for_clients_is_none_for_servers() {
+    let authority = Authority::new();
+    let mut params = CertificateParams::default();
+    params.subject_alt_names = vec![ip()];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    let error = refused(authority.server_of(params, false), &authority.field(), "").await;
+    assert_eq!(error.kind(), ErrorKind::Config);
 }
 
 #[tokio::test]
@@ -411,4 +439,21 @@ async fn an_https_proxy_is_reached_with_tls() {
         error.to_string().starts_with("no TLS with the proxy"),
         "{error:?}"
     );
+}
+
+#[tokio::test]
+async fn each_address_of_a_name_is_tried() {
+    // The server listens on IPv4 alone; the name may stand for ::1 too.
+    let server = Server::start(|_| Reply::session(V4)).await;
+    let home = Home::new(
+        &format!("http://localhost:{}", server.address.port()),
+        "",
+        "",
+    );
+    home.client()
+        .await
+        .unwrap()
+        .exec("web-0", ["true"], direct())
+        .await
+        .unwrap();
 }

@@ -184,3 +184,16 @@ async fn a_pod_that_begins_to_run_is_entered() {
     assert_eq!(told.lines(), ["waiting for pod/web-0: the pod is Pending"]);
     assert_eq!(server.lines().len(), 3);
 }
+
+#[tokio::test]
+async fn the_time_limit_of_the_caller_ends_the_waiting() {
+    let mut pending = pod("web-0", "a");
+    pending["status"] = json!({"phase": "Pending"});
+    let options = ExecOptions::default().timeout(Duration::from_millis(100));
+    let (error, ..) = failing("web-0", options, vec![pending]).await;
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+    assert_eq!(
+        error.why(),
+        Some("after 100ms it was still waiting for the pod to run")
+    );
+}
