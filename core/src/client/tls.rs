@@ -147,7 +147,8 @@ pub(super) fn explain(error: &(dyn StdError + 'static), name: &str) -> Option<Er
             )
             .remedy("check certificate-authority of the cluster in the kubeconfig"),
             CertificateError::NotValidForNameContext { presented, .. } => {
-                let names = presented.join(", ");
+                let names: Vec<_> = presented.iter().map(|name| plain(name)).collect();
+                let names = names.join(", ");
                 refused(ErrorKind::Config, format!("it is valid for: {names}"))
                     .remedy("check the server in the kubeconfig, or its tls-server-name")
             }
@@ -226,6 +227,14 @@ fn find<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Error> {
         next = error.source();
     }
     None
+}
+
+/// Takes a name out of rustls's way to show it: `DnsName("x")`.
+fn plain(name: &str) -> &str {
+    let inner = name
+        .split_once('(')
+        .and_then(|(_, rest)| rest.strip_suffix(')'));
+    inner.unwrap_or(name).trim_matches('"')
 }
 
 fn date(time: UnixTime) -> String {

@@ -171,7 +171,7 @@ async fn the_name_must_fit() {
     )
     .await;
     assert_eq!(error.kind(), ErrorKind::Config);
-    assert!(error.why().unwrap().contains("other"), "{error:?}");
+    assert_eq!(error.why(), Some("it is valid for: other"));
     let named = format!("{}, tls-server-name: other", authority.field());
     exec(authority.server(&[dns("other")], NOW, false), &named, "")
         .await
@@ -182,13 +182,14 @@ async fn the_name_must_fit() {
 async fn a_wildcard_stands_for_one_label() {
     let authority = Authority::new();
     for (name, fits) in [
-        ("a.example", true),
-        ("a.b.example", false),
-        ("example", false),
+        ("a.c.example", true),
+        ("a.b.c.example", false),
+        ("c.example", false),
     ] {
         let config = authority.server(&[dns("*.c.example")], NOW, false);
         let cluster = format!("{}, tls-server-name: {name}", authority.field());
-        assert_eq!(exec(config, &cluster, "").await.is_ok(), fits, "{name}");
+        let result = exec(config, &cluster, "").await;
+        assert_eq!(result.is_ok(), fits, "{name}: {result:?}");
     }
 }
 
