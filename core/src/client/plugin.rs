@@ -69,6 +69,9 @@ impl Plugin {
         let Some(command) = exec.command.filter(|command| !command.is_empty()) else {
             return Err(wrong("users[].user.exec.command is missing".to_owned()));
         };
+        // Relative commands were joined to the folder of the kubeconfig: `/a/./b` is `/a/b`.
+        let command: PathBuf = Path::new(&command).components().collect();
+        let command = command.to_string_lossy().into_owned();
         let version = exec.api_version.unwrap_or_default();
         if !VERSIONS.contains(&version.as_str()) {
             let known = VERSIONS.join(" and ");
