@@ -570,7 +570,10 @@ async fn a_peer_whose_data_arrives_is_not_pinged() {
     while let Ok(Some(_)) = timeout(Duration::from_millis(1), server.frame()).await {
         pings += 1;
     }
-    assert!(pings <= 1, "{pings} pings; only the first one asks whether anything flows");
+    assert!(
+        pings <= 1,
+        "{pings} pings; only the first one asks whether anything flows"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -580,10 +583,16 @@ async fn input_that_fills_the_output_exactly_is_followed_by_its_end() {
     let (_output, stdin, _exit) = process.split();
     let mut stdin = stdin.unwrap();
     for _ in 0..3 {
-        stdin.write(Bytes::from(vec![1; INPUT_PIECE])).await.unwrap();
+        stdin
+            .write(Bytes::from(vec![1; INPUT_PIECE]))
+            .await
+            .unwrap();
     }
     stdin.end();
     let begin = Instant::now();
     while server.message().await.unwrap().payload != [0xff, 0x00] {}
-    assert!(begin.elapsed() < Duration::from_secs(1), "no wake-up but the next ping's");
+    assert!(
+        begin.elapsed() < Duration::from_secs(1),
+        "no wake-up but the next ping's"
+    );
 }

@@ -12,6 +12,9 @@
 //!   stops reading the socket). A request on a second connection tells a black hole from a stall.
 //! - A failed write ends writing only: what the peer said before it went is still to be read.
 
+mod masks;
+mod time;
+
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
@@ -26,6 +29,8 @@ use futures_util::task::AtomicWaker;
 use tokio::io::{AsyncReadExt as _, AsyncWrite as _};
 use tokio::time::{Instant, Sleep};
 
+use self::masks::Masks;
+use self::time::{Clocks, Phase};
 use super::queue::{self, Weigh};
 use super::transport::{Dial, Io};
 use crate::error::Result;
@@ -134,29 +139,6 @@ const CLOSE_WAIT: Duration = Duration::from_secs(5);
 const ECHO_WAIT: Duration = Duration::from_secs(2);
 /// For our own Close, when the caller has left.
 const FAREWELL_WAIT: Duration = Duration::from_millis(500);
-/// Between two requests on a second connection, while our data waits to be read.
-const PROBE_INTERVAL: Duration = Duration::from_secs(15);
-/// The least time between two pings or two requests, whatever the limits say.
-const SHORTEST: Duration = Duration::from_millis(10);
-/// A timer that fires this late tells that this process was stopped or the machine asleep.
-const STOPPED: Duration = Duration::from_secs(2);
-
-enum Phase {
-    /// Until the first byte.
-    Opening {
-        until: Instant,
-    },
-    Open,
-    /// The last word was said.
-    Settled {
-        until: Instant,
-    },
-    /// Our Close is on its way; then it is over.
-    Closing {
-        until: Instant,
-        ending: Option<Ending>,
-    },
-}
 
 struct Driver<M: Machine> {
     io: Box<dyn Io>,
@@ -183,33 +165,6 @@ struct Driver<M: Machine> {
     clocks: Clocks,
     probe: Option<BoxFuture<'static, Result<()>>>,
     timer: Pin<Box<Sleep>>,
-}
-
-/// When what was last heard or moved.
-struct Clocks {
-    /// The last byte from the peer.
-    alive: Instant,
-    /// The last answer on a second connection.
-    vouched: Instant,
-    /// The last end of such a request.
-    probed: Instant,
-    /// The last data in either direction.
-    progress: Instant,
-    /// A while after the last byte or the last ping.
-    next_ping: Instant,
-    /// The caller has no room, so we do not read.
-    blocked: bool,
-    /// Bytes of the caller's that were handed to the socket, and those a pong has confirmed as read.
-    sent: u64,
-    confirmed: u64,
-}
-
-impl Clocks {
-    fn restart(&mut self, now: Instant) {
-        self.alive = now;
-        self.vouched = now;
-        self.progress = now;
-    }
 }
 
 impl<M> Driver<M>
@@ -500,18 +455,6 @@ where
         }
     }
 
-    fn pings(&self) -> bool {
-        !self.limits.keepalive.is_zero()
-    }
-
-    /// A short dead-peer limit needs more pings than were asked for, or quiet peers would look dead.
-    fn ping_interval(&self) -> Duration {
-        self.limits
-            .keepalive
-            .min(self.limits.keepalive_timeout / 3)
-            .max(SHORTEST)
-    }
-
     // Ending
 
     fn is_closing(&self) -> bool {
@@ -537,178 +480,5 @@ where
             }
             _ => Poll::Pending,
         }
-    }
-
-    // Time
-
-    /// Whether bytes of the caller's may lie unread at the remote side.
-    fn data_waits(&self) -> bool {
-        if self.pings() {
-            self.clocks.sent > self.clocks.confirmed
-        } else {
-            self.waiting() > 0
-        }
-    }
-
-    fn probe_interval(&self) -> Duration {
-        PROBE_INTERVAL
-            .min(self.limits.keepalive_timeout / 4)
-            .max(SHORTEST)
-    }
-
-    fn poll_probe(&mut self, cx: &mut Context<'_>, now: Instant) {
-        if !self.data_waits() || self.clocks.blocked {
-            self.probe = None;
-            return;
-        }
-        let last = self
-            .clocks
-            .alive
-            .max(self.clocks.vouched)
-            .max(self.clocks.probed);
-        if self.probe.is_none() && now >= last + self.probe_interval() {
-            let dial = Arc::clone(&self.dial);
-            self.probe = Some(Box::pin(async move { dial.probe().await }));
-        }
-        if let Some(probe) = &mut self.probe
-            && let Poll::Ready(answer) = probe.as_mut().poll(cx)
-        {
-            self.probe = None;
-            self.clocks.probed = now;
-            match answer {
-                Ok(()) => self.clocks.vouched = now,
-                Err(error) => tracing::debug!(error = %error.report(), "probe failed"),
-            }
-        }
-    }
-
-    /// Waits for the next time limit, and acts on those that passed.
-    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
-        loop {
-            let Some(next) = self.next_limit() else {
-                return Poll::Pending;
-            };
-            if self.timer.deadline() != next {
-                self.timer.as_mut().reset(next);
-            }
-            ready!(self.timer.as_mut().poll(cx));
-            let now = Instant::now();
-            if now.duration_since(next) > STOPPED {
-                // Stopped, or asleep: the peer could not be heard meanwhile. Ask it first.
-                self.clocks.restart(now);
-                self.clocks.next_ping = now;
-            }
-            if let Some(ending) = self.passed_limit(now) {
-                return Poll::Ready(ending);
-            }
-            self.poll_probe(cx, now);
-            self.poll_write(cx, now);
-            if let Poll::Ready(ending) = self.poll_closed() {
-                return Poll::Ready(ending);
-            }
-        }
-    }
-
-    /// The limits that run now, with what they mean.
-    fn limits(&self) -> [(Option<Instant>, fn() -> Ending); 5] {
-        let clocks = &self.clocks;
-        let listening = !clocks.blocked && matches!(self.phase, Phase::Open) && !self.write_failed;
-        let waits = self.data_waits();
-        let heard = clocks.alive.max(clocks.vouched);
-        let opening = match self.phase {
-            Phase::Opening { until } => Some(until),
-            _ => None,
-        };
-        let when = |condition: bool, instant: Instant| condition.then_some(instant);
-        [
-            (self.deadline, || Ending::Deadline),
-            (opening, || Ending::NothingFlows),
-            (
-                when(
-                    listening && self.pings() && !waits,
-                    clocks.alive + self.limits.keepalive_timeout,
-                ),
-                || Ending::Silent,
-            ),
-            (
-                when(
-                    listening && self.pings() && waits,
-                    heard + self.limits.keepalive_timeout,
-                ),
-                || Ending::Unreachable,
-            ),
-            (
-                when(listening && waits, clocks.progress + self.limits.stall),
-                || Ending::Stalled,
-            ),
-        ]
-    }
-
-    fn next_limit(&self) -> Option<Instant> {
-        let clocks = &self.clocks;
-        let until = match self.phase {
-            Phase::Settled { until } | Phase::Closing { until, .. } => Some(until),
-            Phase::Opening { .. } | Phase::Open => None,
-        };
-        let open = matches!(self.phase, Phase::Opening { .. } | Phase::Open);
-        let ping = (open
-            && self.pings()
-            && !clocks.blocked
-            && !self.write_failed
-            && self.waiting() < CONTROL_ROOM)
-            .then_some(clocks.next_ping);
-        let last = clocks.alive.max(clocks.vouched).max(clocks.probed);
-        let probe = (open && self.data_waits() && !clocks.blocked && self.probe.is_none())
-            .then(|| last + self.probe_interval());
-        let limits = self.limits().into_iter().filter_map(|(instant, _)| instant);
-        limits.chain(until).chain(ping).chain(probe).min()
-    }
-
-    fn passed_limit(&mut self, now: Instant) -> Option<Ending> {
-        match &mut self.phase {
-            Phase::Closing { until, ending } if now >= *until => return ending.take(),
-            Phase::Settled { until } if now >= *until => return Some(Ending::Lingered),
-            _ => {}
-        }
-        let passed = |(instant, ending): (Option<Instant>, fn() -> Ending)| {
-            instant.filter(|instant| now >= *instant).map(|_| ending())
-        };
-        let ending = self.limits().into_iter().find_map(passed)?;
-        if self.is_closing() || self.write_failed {
-            return Some(ending);
-        }
-        // A last word to a peer that may still listen; 1001: going away.
-        self.say_goodbye(1001, FAREWELL_WAIT, ending, now);
-        self.deadline = None;
-        None
-    }
-}
-
-/// Masking keys, fetched in batches from the operating system (RFC 6455, 5.3: unpredictable).
-struct Masks {
-    keys: [u8; 256],
-    used: usize,
-}
-
-impl Default for Masks {
-    fn default() -> Self {
-        Self {
-            keys: [0; 256],
-            used: 256,
-        }
-    }
-}
-
-impl Masks {
-    fn next(&mut self) -> [u8; 4] {
-        if self.used + 4 > self.keys.len() {
-            // Without random numbers there would have been no TLS and no handshake.
-            let filled = getrandom::fill(&mut self.keys);
-            tracing::trace!(ok = filled.is_ok(), "masking keys");
-            self.used = 0;
-        }
-        let key = [0, 1, 2, 3].map(|index| self.keys[self.used + index]);
-        self.used += 4;
-        key
     }
 }
