@@ -119,7 +119,7 @@ fn is_same(
 fn doubt(why: String) -> Error {
     Error::new(
         ErrorKind::Lost,
-        "the success that was reported may be that of a lost node",
+        "the success that was reported may be that of a lost node; outcome unknown",
     )
     .because(why)
     .remedy("look whether the command did its work before running it again")

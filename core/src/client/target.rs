@@ -121,8 +121,9 @@ fn unknown(kind: &str) -> Error {
     // kubectl's words, cli-runtime resource/builder.go.
     Error::new(
         ErrorKind::Invalid,
-        format!("the server doesn't have a resource type {kind:?} with pods"),
+        format!("the server doesn't have a resource type {kind:?}"),
     )
+    .because("or it is none that leads to pods")
     .remedy("POD, or TYPE/NAME with pod, deploy, rs, sts, ds, job, svc or rc")
 }
 

@@ -11,13 +11,28 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct};
+use rustls::{
+    AlertDescription, CertificateError, CipherSuite, ClientConfig, DigitallySignedStruct,
+};
 use rustls::{RootCertStore, SignatureScheme};
 use rustls_platform_verifier::BuilderVerifierExt as _;
 use secrecy::ExposeSecret as _;
 
 use super::settings::{Certificate, Trust};
 use crate::error::{Error, ErrorKind, Result};
+
+/// AES-128 before AES-256, as Go has it: a third fewer rounds for every byte that streams.
+fn provider() -> CryptoProvider {
+    let mut provider = ring::default_provider();
+    provider
+        .cipher_suites
+        .sort_by_key(|suite| match suite.suite() {
+            CipherSuite::TLS13_AES_128_GCM_SHA256 => 0,
+            CipherSuite::TLS13_AES_256_GCM_SHA384 => 1,
+            _ => 2,
+        });
+    provider
+}
 
 /// Makes the configuration for all connections, plain and upgraded.
 ///
@@ -27,7 +42,7 @@ pub(super) fn client_config(
     trust: &Trust,
     certificate: Option<&Certificate>,
 ) -> Result<Arc<ClientConfig>> {
-    let provider = Arc::new(ring::default_provider());
+    let provider = Arc::new(provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(|error| {

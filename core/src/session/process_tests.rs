@@ -302,7 +302,7 @@ async fn a_reader_that_pauses_gets_everything() {
     }
     assert_eq!((received, exit.wait().await.unwrap().code), (TOTAL, 0));
     // A server that has finished would answer a ping with a reset, and the rest would be lost.
-    assert!(sender.await.unwrap() <= 2, "no pings while we do not read");
+    assert_eq!(sender.await.unwrap(), 0, "no pings while we do not read");
 }
 
 #[tokio::test(start_paused = true)]
@@ -595,4 +595,17 @@ async fn input_that_fills_the_output_exactly_is_followed_by_its_end() {
         begin.elapsed() < Duration::from_secs(1),
         "no wake-up but the next ping's"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_start_is_asked_before_it_is_given_up() {
+    let (mut server, process) = start(1024, |_| {});
+    let begin = Instant::now();
+    let ping = server.frame().await.unwrap();
+    assert_eq!((ping.opcode, begin.elapsed().as_secs()), (9, 5));
+    server.send(10, &ping.payload).await;
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    server.success().await;
+    server.close().await;
+    assert_eq!(process.wait().await.unwrap().code, 0);
 }

@@ -5,9 +5,10 @@
 //! Rules, each with the fault that taught it:
 //! - Reading never waits for writing, nor writing for reading: one `poll`, two independent halves.
 //! - We read only while the caller has room; while we do not, no clock runs against the peer.
-//! - We ping a peer that is quiet, never one whose data arrives or waits for us: a server that has
-//!   finished answers a ping with a reset, which destroys what it had still to deliver (RFC 2525,
-//!   2.17; measured: 128 kB of 1 MB arrived), and a slow reader would be cut for being slow.
+//! - We ping a peer that is quiet, never one whose data arrives or waits for us, nor at once: a
+//!   server that has finished answers a ping with a reset, which destroys what it had still to
+//!   deliver (RFC 2525, 2.17; measured: 128 kB of 1 MB arrived). A slow reader would be cut for
+//!   being slow, and a short command on a long line for being short.
 //! - While bytes of ours may be unread by the remote side, its silence means nothing (the server
 //!   stops reading the socket). A request on a second connection tells a black hole from a stall.
 //! - A failed write ends writing only: what the peer said before it went is still to be read.
@@ -175,11 +176,6 @@ where
 {
     fn new(setup: Setup<M>) -> Self {
         let now = Instant::now();
-        let first_ping = if setup.limits.keepalive.is_zero() {
-            None
-        } else {
-            Some(now)
-        };
         Self {
             io: setup.io,
             machine: setup.machine,
@@ -207,7 +203,7 @@ where
                 vouched: now,
                 probed: now,
                 progress: now,
-                next_ping: first_ping.unwrap_or(now),
+                next_ping: now + setup.limits.keepalive.min(setup.limits.connect / 2),
                 blocked: false,
                 sent: 0,
                 confirmed: 0,
