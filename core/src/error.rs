@@ -216,14 +216,20 @@ impl fmt::Debug for Error {
 
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.0.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+        self.0
+            .source
+            .as_deref()
+            .map(|source| source as &(dyn StdError + 'static))
     }
 }
 
 impl From<ProtocolError> for Error {
     fn from(error: ProtocolError) -> Self {
-        Self::new(ErrorKind::Protocol, "the server broke the protocol, so the outcome is not known")
-            .caused_by(error)
+        Self::new(
+            ErrorKind::Protocol,
+            "the server broke the protocol, so the outcome is not known",
+        )
+        .caused_by(error)
     }
 }
 
@@ -250,7 +256,9 @@ mod tests {
 
     #[test]
     fn the_three_parts_are_kept_apart() {
-        let error = Error::new(ErrorKind::Config, "what").because("why").remedy("try");
+        let error = Error::new(ErrorKind::Config, "what")
+            .because("why")
+            .remedy("try");
         assert_eq!(
             (error.to_string(), error.why(), error.remedies()),
             ("what".to_owned(), Some("why"), &["try".to_owned()][..])

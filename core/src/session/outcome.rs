@@ -11,13 +11,28 @@ use crate::protocol::status::{self, Confidence, ExitStatus, Verdict};
 use crate::protocol::subprotocol::{StatusForm, Subprotocol};
 use crate::protocol::text::escape;
 
-/// Returns the exit status, or why there is none. A verdict wins over every ending.
+/// Returns the exit status, or why there is none.
+///
+/// A verdict wins over the ending: servers close at once after it, and what they left unread of our
+/// input makes that a reset. Unless output still came after the verdict (`late`), which no known
+/// server does: then the output is only complete when the server said goodbye.
 pub(super) fn read(
     verdict: Option<Verdict>,
+    late: bool,
     ending: &Ending,
     subprotocol: Subprotocol,
     limits: &Limits,
 ) -> Result<ExitStatus> {
+    let broke_off = matches!(
+        ending,
+        Ending::Broken(_) | Ending::EndOfStream | Ending::Violation(_)
+    );
+    if late && broke_off {
+        return Err(Error::new(
+            ErrorKind::Lost,
+            "the connection ended while output still came after the status; output may be missing",
+        ));
+    }
     match verdict {
         Some(Verdict::Exited { code }) => Ok(ExitStatus {
             code,
@@ -161,7 +176,8 @@ mod tests {
     fn no_status_is_never_success() {
         for subprotocol in Subprotocol::ALL {
             for (ending, kind) in endings() {
-                let error = read(None, &ending, subprotocol, &Limits::default()).unwrap_err();
+                let error =
+                    read(None, false, &ending, subprotocol, &Limits::default()).unwrap_err();
                 assert_eq!(error.kind(), kind, "{ending:?}");
             }
         }
@@ -171,9 +187,23 @@ mod tests {
     fn a_verdict_wins_over_every_ending() {
         for (ending, _) in endings() {
             let verdict = Some(Verdict::Exited { code: 3 });
-            let status = read(verdict, &ending, Subprotocol::V4, &Limits::default()).unwrap();
+            let status =
+                read(verdict, false, &ending, Subprotocol::V4, &Limits::default()).unwrap();
             assert_eq!(status.code, 3);
         }
+    }
+
+    #[test]
+    fn output_after_the_status_is_complete_only_with_a_close() {
+        let read = |ending| {
+            let verdict = Some(Verdict::Exited { code: 0 });
+            read(verdict, true, &ending, Subprotocol::V4, &Limits::default())
+        };
+        assert!(read(Ending::Closed(CloseFrame::default())).is_ok());
+        assert_eq!(
+            read(Ending::EndOfStream).unwrap_err().kind(),
+            ErrorKind::Lost
+        );
     }
 
     #[test]
@@ -183,7 +213,14 @@ mod tests {
             reason: "\x1b[2J".into(),
         };
         let limits = Limits::default();
-        let error = read(None, &Ending::Closed(close), Subprotocol::V4, &limits).unwrap_err();
+        let error = read(
+            None,
+            false,
+            &Ending::Closed(close),
+            Subprotocol::V4,
+            &limits,
+        )
+        .unwrap_err();
         assert!(
             error
                 .why()
@@ -202,6 +239,7 @@ mod tests {
         });
         let error = read(
             verdict,
+            false,
             &Ending::Lingered,
             Subprotocol::V5,
             &Limits::default(),

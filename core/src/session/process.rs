@@ -13,7 +13,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::driver::{self, Ending, Life, Seen};
+use super::driver::{self, Ending, Life, Observer, Seen};
 use super::outcome;
 use super::queue::{self, Weigh};
 use super::transport::{Dial, Upgraded};
@@ -461,7 +461,7 @@ impl Tally {
         }
     }
 
-    fn observer(self: &Arc<Self>) -> Box<dyn FnMut(Seen<'_, machine::Process>) + Send> {
+    fn observer(self: &Arc<Self>) -> Observer<machine::Process> {
         let tally = Arc::clone(self);
         let add = |counter: &AtomicU64, data: &Bytes| {
             counter.fetch_add(data.len() as u64, Ordering::Relaxed);
@@ -515,7 +515,13 @@ async fn conclude(
     limits: &Limits,
     confirm: Option<BoxFuture<'static, Result<Confidence>>>,
 ) -> Result<ExitStatus> {
-    let status = outcome::read(machine.verdict(), ending, subprotocol, limits)?;
+    let status = outcome::read(
+        machine.verdict(),
+        machine.has_late_output(),
+        ending,
+        subprotocol,
+        limits,
+    )?;
     if !status.success() || !subprotocol.success_needs_proof() {
         return Ok(status);
     }

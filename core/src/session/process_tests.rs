@@ -1,5 +1,10 @@
 //! A session over an in-memory pipe, with a hand-made server and, where time matters, virtual time.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tasks of a test end with its runtime"
+)]
+
 use std::sync::atomic::AtomicUsize;
 
 use http::Request;
@@ -179,7 +184,7 @@ async fn a_success_that_needs_proof_is_looked_into() {
         ),
     ] {
         let (mut server, process) = start(1024, |setup| {
-            setup.confirm = Some(Box::pin(async { answer }))
+            setup.confirm = Some(Box::pin(async { answer }));
         });
         server.success().await;
         server.close().await;
@@ -262,7 +267,7 @@ async fn a_quiet_peer_that_answers_pings_lives_for_a_day() {
 #[tokio::test(start_paused = true)]
 async fn without_pings_nobody_is_declared_dead() {
     let (mut server, process) = start(1024, |setup| {
-        setup.limits = Limits::default().keepalive(Duration::ZERO)
+        setup.limits = Limits::default().keepalive(Duration::ZERO);
     });
     server.data(1, b"").await;
     assert!(
@@ -396,7 +401,7 @@ async fn after_the_status_a_close_is_awaited_for_five_seconds() {
 #[tokio::test(start_paused = true)]
 async fn the_time_limit_ends_even_a_blocked_session() {
     let (mut server, process) = start(1024, |setup| {
-        setup.deadline = Some(Instant::now() + Duration::from_secs(3))
+        setup.deadline = Some(Instant::now() + Duration::from_secs(3));
     });
     let flood = tokio::spawn(async move {
         loop {

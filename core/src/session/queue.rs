@@ -222,12 +222,13 @@ mod tests {
         let (tx, rx) = channel::<Vec<u8>>(1000);
         tx.push(vec![0; 500]).unwrap();
         tx.push(vec![0; 500]).unwrap();
-        let waiting = tokio::spawn(async move { poll_fn(|cx| tx.poll_room(cx)).await });
-        tokio::task::yield_now().await;
-        assert!(!waiting.is_finished());
-        assert!(poll_fn(|cx| rx.poll_next(cx)).await.is_some());
-        assert!(poll_fn(|cx| rx.poll_next(cx)).await.is_some());
-        assert!(waiting.await.unwrap());
+        let pending = poll_fn(|cx| Poll::Ready(tx.poll_room(cx).is_pending())).await;
+        assert!(pending);
+        let (room, ()) = tokio::join!(poll_fn(|cx| tx.poll_room(cx)), async {
+            assert!(poll_fn(|cx| rx.poll_next(cx)).await.is_some());
+            assert!(poll_fn(|cx| rx.poll_next(cx)).await.is_some());
+        });
+        assert!(room);
     }
 
     #[tokio::test]

@@ -88,6 +88,8 @@ pub struct Process {
     verdict: Option<Verdict>,
     /// Whether data went in either direction: then a failure is not a failure to start.
     touched: bool,
+    /// Whether output came after the status: then the status is not the end of it.
+    late: bool,
     empty_run: u32,
     unknown: u64,
     unwanted: u64,
@@ -133,6 +135,7 @@ impl Process {
             status: Vec::new(),
             verdict: None,
             touched: false,
+            late: false,
             empty_run: 0,
             unknown: 0,
             unwanted: 0,
@@ -149,6 +152,12 @@ impl Process {
     #[must_use]
     pub fn verdict(&self) -> Option<Verdict> {
         self.verdict.clone().or_else(|| self.read_status(true))
+    }
+
+    /// Tells whether output came after the last word: then only a Close shows that it was all.
+    #[must_use]
+    pub const fn has_late_output(&self) -> bool {
+        self.late
     }
 
     /// Returns how many bytes came for streams that were not asked for, or for unknown channels.
@@ -248,6 +257,7 @@ impl Process {
         }
         if wanted {
             self.touched = true;
+            self.late |= self.verdict.is_some();
             self.events.push_back(Event::Output { stream, data });
         } else {
             self.unwanted += data.len() as u64;

@@ -76,6 +76,9 @@ pub(crate) enum Seen<'a, M: Machine> {
     Discarded(&'a M::Event),
 }
 
+/// Whoever counts.
+pub(crate) type Observer<M> = Box<dyn FnMut(Seen<'_, M>) + Send>;
+
 /// A wish to end the session, from any handle.
 #[derive(Debug, Default)]
 pub(crate) struct Life {
@@ -109,7 +112,7 @@ pub(crate) struct Setup<M: Machine> {
     pub(crate) urgent: queue::Receiver<M::Command>,
     pub(crate) life: Arc<Life>,
     pub(crate) dial: Arc<dyn Dial>,
-    pub(crate) observe: Box<dyn FnMut(Seen<'_, M>) + Send>,
+    pub(crate) observe: Observer<M>,
 }
 
 /// Moves messages until the conversation is over; never longer than the limits say.
@@ -151,7 +154,7 @@ struct Driver<M: Machine> {
     urgent: queue::Receiver<M::Command>,
     life: Arc<Life>,
     dial: Arc<dyn Dial>,
-    observe: Box<dyn FnMut(Seen<'_, M>) + Send>,
+    observe: Observer<M>,
 
     phase: Phase,
     decoder: Decoder,

@@ -65,6 +65,9 @@ const SHORTEST: Duration = Duration::from_millis(10);
 /// A timer that fires this late tells that this process was stopped or the machine asleep.
 const STOPPED: Duration = Duration::from_secs(2);
 
+/// When a limit passes, where it runs, and what that means.
+type Limit = (Option<Instant>, fn() -> Ending);
+
 impl<M> Driver<M>
 where
     M: Machine,
@@ -152,7 +155,7 @@ where
     }
 
     /// The limits that run now, with what they mean.
-    fn limits(&self) -> [(Option<Instant>, fn() -> Ending); 5] {
+    fn limits(&self) -> [Limit; 5] {
         let clocks = &self.clocks;
         let listening = !clocks.blocked && matches!(self.phase, Phase::Open) && !self.write_failed;
         let waits = self.data_waits();
@@ -212,9 +215,8 @@ where
             Phase::Settled { until } if now >= *until => return Some(Ending::Lingered),
             _ => {}
         }
-        let passed = |(instant, ending): (Option<Instant>, fn() -> Ending)| {
-            instant.filter(|instant| now >= *instant).map(|_| ending())
-        };
+        let passed =
+            |(instant, ending): Limit| instant.filter(|instant| now >= *instant).map(|_| ending());
         let ending = self.limits().into_iter().find_map(passed)?;
         if self.is_closing() || self.write_failed {
             return Some(ending);
