@@ -1,3 +1,5 @@
+//! The grammar of the command line: flags as kubectl takes them.
+
 use super::*;
 
 /// Parses a line, or returns clap's first line about it.
