@@ -1,3 +1,5 @@
+//! Every kind of output, and every way in which one fails.
+
 use std::fs::File;
 use std::io::{PipeReader, Read};
 use std::time::Duration;
