@@ -1,3 +1,5 @@
+//! The words with which runs end.
+
 use wsx_core::ErrorKind;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! What exec makes of its flags.
+
 use std::ffi::OsString;
 
 use super::*;
