@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use wsx_tests::cluster::Cluster;
 
-/// Past every limit that a test sets.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// Past every limit that a test sets, and the 75 s pauses of `make soak`.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(150);
 
 /// What a run left behind.
 #[derive(Debug)]
