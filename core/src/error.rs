@@ -5,6 +5,7 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 
 use crate::protocol::error::ProtocolError;
@@ -186,7 +187,7 @@ impl Error {
         let mut text = self.0.message.clone();
         let mut source = self.source();
         while let Some(error) = source {
-            let words = error.to_string();
+            let words = words(error);
             if !words.is_empty() && !text.ends_with(&words) {
                 text.push_str(": ");
                 text.push_str(&words);
@@ -194,6 +195,35 @@ impl Error {
             source = error.source();
         }
         text
+    }
+}
+
+/// Returns what lies at the bottom of an error of the system or of a library, for people: without
+/// numbers, and without advice for programmers.
+#[cfg(feature = "client")]
+pub(crate) fn plain(error: &(dyn StdError + 'static)) -> String {
+    let mut bottom = error;
+    while !bottom.is::<io::Error>()
+        && let Some(below) = bottom.source()
+    {
+        bottom = below;
+    }
+    words(bottom)
+}
+
+/// Returns the words of one error, without what it was caused by.
+pub(crate) fn words(error: &(dyn StdError + 'static)) -> String {
+    let text = error.to_string();
+    match error.downcast_ref::<io::Error>() {
+        // TLS libraries explain at length what a missing goodbye means to them.
+        Some(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            "the connection was cut off".to_owned()
+        }
+        Some(_) => match text.split_once(" (os error ") {
+            Some((words, _)) => words.to_owned(),
+            None => text,
+        },
+        None => text,
     }
 }
 
@@ -252,6 +282,20 @@ mod tests {
         let outer = Error::new(ErrorKind::Lost, "cannot read").caused_by(inner);
         assert_eq!(outer.report(), "cannot read: connection reset");
         assert_eq!(outer.to_string(), "cannot read");
+    }
+
+    #[test]
+    fn words_of_the_system_have_no_numbers() {
+        let missing = std::fs::read("/nonexistent").unwrap_err();
+        let error = Error::new(ErrorKind::LocalIo, "cannot read").caused_by(missing);
+        assert_eq!(error.report(), "cannot read: No such file or directory");
+    }
+
+    #[test]
+    fn words_of_libraries_have_no_advice_for_programmers() {
+        let advice = "no close_notify: https://docs.rs/rustls";
+        let cut = io::Error::new(io::ErrorKind::UnexpectedEof, advice);
+        assert_eq!(words(&cut), "the connection was cut off");
     }
 
     #[test]

@@ -22,7 +22,7 @@ use tower::{Service as _, service_fn};
 use super::proxy::{Proxy, Scheme, join};
 use super::stage::Stage;
 use super::{tls, tunnel};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, plain};
 use crate::session::transport::Io;
 
 /// Opens connections to one server.
@@ -131,7 +131,7 @@ impl Connector {
                 ErrorKind::NotStarted,
                 format!("the server's name {} cannot be resolved", self.host),
             )
-            .because(error.to_string())
+            .because(plain(&error))
             .remedy("check the server in the kubeconfig, the network and VPN"),
             Failure::Connect(error) if error.kind() == io::ErrorKind::ConnectionRefused => Error::new(
                 ErrorKind::NotStarted,
@@ -143,7 +143,7 @@ impl Connector {
             ),
             Failure::Connect(error) => {
                 Error::new(ErrorKind::NotStarted, format!("the server {} cannot be reached", self.target()))
-                    .because(error.to_string())
+                    .because(plain(&error))
             }
         })
     }
@@ -166,7 +166,7 @@ impl Connector {
                         self.target()
                     ),
                 )
-                .because(error.to_string())
+                .because(plain(&error))
                 .remedy("check proxy-url in the kubeconfig, HTTPS_PROXY and NO_PROXY")
             })?;
         let Some(config) = config.filter(|_| proxy.scheme == Scheme::Https) else {
@@ -193,13 +193,13 @@ impl Connector {
     fn no_tls(&self, error: &io::Error, name: &str) -> Error {
         tls::explain(error, name).unwrap_or_else(|| {
             let message = format!("the TLS handshake with {} failed", self.target());
-            Error::new(ErrorKind::NotStarted, message).because(error.to_string())
+            Error::new(ErrorKind::NotStarted, message).because(plain(error))
         })
     }
 }
 
 fn broken(error: &io::Error) -> Error {
-    Error::new(ErrorKind::NotStarted, "the connection ended").because(error.to_string())
+    Error::new(ErrorKind::NotStarted, "the connection ended").because(plain(error))
 }
 
 /// Why there is no TCP connection.

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use super::settings::{Certificate, Source, Trust};
 use super::tls;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, plain};
 
 /// Rotated tokens of pods must be seen (client-go transport/token_source.go).
 const TOKEN_FILE_PERIOD: Duration = Duration::from_secs(60);
@@ -196,7 +196,7 @@ async fn read(path: &Path, inline: Option<&SecretString>) -> Result<SecretString
         (Ok(text), _) if !text.trim().is_empty() => Ok(text.trim().to_owned().into()),
         (_, Some(inline)) => Ok(inline.clone()),
         (Ok(_), None) => Err(failed("it is empty".to_owned())),
-        (Err(error), None) => Err(failed(error.to_string())),
+        (Err(error), None) => Err(failed(plain(&error))),
     }
 }
 

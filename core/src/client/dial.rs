@@ -10,7 +10,7 @@ use hyper_util::rt::TokioIo;
 
 use super::server::{Server, unstarted, unusable};
 use super::transport::{Connection, Stages, Unanswered};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, plain};
 use crate::protocol::handshake;
 use crate::protocol::request::{self, Limits};
 use crate::protocol::subprotocol::Subprotocol;
@@ -64,7 +64,7 @@ impl Dialer {
                 ErrorKind::Lost,
                 "the connection ended after its upgrade; the command may have started",
             )
-            .because(error.to_string())
+            .because(plain(&error))
         })?;
         tracing::info!(
             protocol = subprotocol.map_or("none", Subprotocol::name),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use kube::config::{AuthInfo, Cluster, Context, Kubeconfig, KubeconfigError};
 
 use super::config::{Config, Environment};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, plain};
 
 /// The entries that a context stands for, before flags are applied.
 #[derive(Debug, Default)]
@@ -202,7 +202,7 @@ fn read(path: &Path) -> Result<Option<Kubeconfig>> {
         {
             Ok(None)
         }
-        Err(KubeconfigError::ReadConfig(error, _)) => Err(broken(error.to_string())),
+        Err(KubeconfigError::ReadConfig(error, _)) => Err(broken(plain(&error))),
         // The parser's own words may quote the file, and with it secrets: only the place is told.
         Err(KubeconfigError::Parse(error)) => Err(broken(match error.location() {
             Some(place) => {
@@ -214,7 +214,7 @@ fn read(path: &Path) -> Result<Option<Kubeconfig>> {
             }
             None => "it is no kubeconfig".to_owned(),
         })),
-        Err(error) => Err(broken(error.to_string())),
+        Err(error) => Err(broken(plain(&error))),
     }
 }
 

@@ -19,7 +19,7 @@ use super::config::{Config, Environment};
 use super::credential::{self, Issued};
 use super::notice::{Notice, Observer};
 use super::settings::material;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, plain};
 use crate::protocol::text::escape;
 
 /// How long a plugin may run; a person is told after half of it.
@@ -194,7 +194,7 @@ impl Plugin {
             command.process_group(0);
         }
         let child = command.spawn().map_err(|error| {
-            self.hinted(self.failed("cannot be started").because(error.to_string()))
+            self.hinted(self.failed("cannot be started").because(plain(&error)))
         })?;
         Ok(Running {
             group: child.id().filter(|_| !self.terminal),
@@ -216,7 +216,7 @@ impl Plugin {
                 read
             };
             tokio::pin!(pipes);
-            let failed = |error: std::io::Error| self.failed("was lost").because(error.to_string());
+            let failed = |error: std::io::Error| self.failed("was lost").because(plain(&error));
             tokio::select! {
                 // Too much output ends it early; otherwise the pipes end before the program does.
                 result = &mut pipes => {
@@ -352,7 +352,7 @@ async fn read(stdout: Option<impl AsyncRead + Unpin>, output: &mut Vec<u8>) -> R
             Err(format!("it printed more than {OUTPUT_LIMIT} bytes"))
         }
         Ok(_) => Ok(()),
-        Err(error) => Err(error.to_string()),
+        Err(error) => Err(plain(&error)),
     }
 }
 

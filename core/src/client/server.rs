@@ -22,7 +22,7 @@ use super::refusal::Answer;
 use super::settings::{Settings, Trust};
 use super::tls;
 use super::transport::{Connection, Stages, Terms, Transport, Unanswered};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{self, Error, ErrorKind, Result};
 use crate::protocol::error::ProtocolError;
 use crate::protocol::request;
 use crate::protocol::text::excerpt;
@@ -394,7 +394,7 @@ pub(super) fn unstarted(unanswered: Unanswered) -> Error {
 async fn read(mut body: Body, limit: usize) -> Result<(Vec<u8>, bool), String> {
     let mut bytes = Vec::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| error.to_string())?;
+        let frame = frame.map_err(|error| error::plain(&error))?;
         let Ok(data) = frame.into_data() else {
             continue;
         };

@@ -14,7 +14,7 @@ use super::impersonation;
 use super::kubeconfig::{self, Selection};
 use super::notice::Notice;
 use super::plugin::Plugin;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, plain};
 
 /// Everything that is needed to reach the server, checked.
 pub(super) struct Settings {
@@ -290,7 +290,7 @@ pub(super) fn material(
             ErrorKind::Config,
             format!("the {what} {path} cannot be read"),
         )
-        .because(error.to_string())
+        .because(plain(&error))
     })
 }
 

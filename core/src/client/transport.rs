@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout};
 use super::connector::Connector;
 use super::credentials::Identity;
 use super::tls;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, plain};
 
 /// The longest head of an answer.
 const HEAD_LIMIT: usize = 64 * 1024;
@@ -186,28 +186,33 @@ impl Transport {
         Unanswered { sent: true, error }
     }
 
-    fn lost(&self, error: &hyper::Error, sent: bool) -> Unanswered {
+    fn lost(&self, hyper: &hyper::Error, sent: bool) -> Unanswered {
         let target = self.connector.target();
-        if tls::is_refusal(error)
-            && let Some(error) = tls::explain(error, &target)
+        if tls::is_refusal(hyper)
+            && let Some(error) = tls::explain(hyper, &target)
         {
             return Unanswered { sent: false, error };
         }
-        let error = if error.is_parse_too_large() {
+        let error = if hyper.is_parse_too_large() {
             let message = format!(
                 "the head of the answer is longer than {} KiB",
                 HEAD_LIMIT / 1024
             );
             Error::new(ErrorKind::Protocol, message).because(format!("{target} sent it"))
-        } else if error.is_parse() {
+        } else if hyper.is_parse() {
             Error::new(
                 ErrorKind::Protocol,
                 format!("{target} does not answer with HTTP/1.1"),
             )
-            .because(error.to_string())
+            .because(hyper.to_string())
         } else {
             let message = format!("the connection to {target} ended before an answer");
-            Error::new(ErrorKind::Lost, message).because(words(error))
+            let error = Error::new(ErrorKind::Lost, message);
+            if hyper.is_incomplete_message() {
+                error.because("the server or something before it closed the connection")
+            } else {
+                error.because(plain(hyper))
+            }
         };
         Unanswered { sent, error }
     }
@@ -236,12 +241,4 @@ fn copy(request: &Request<Body>) -> Request<Body> {
     copy.uri_mut().clone_from(request.uri());
     copy.headers_mut().clone_from(request.headers());
     copy
-}
-
-/// Returns the words of the whole chain: hyper's own says little.
-fn words(error: &hyper::Error) -> String {
-    match error.source() {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
-    }
 }

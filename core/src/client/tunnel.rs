@@ -10,7 +10,7 @@ use secrecy::ExposeSecret as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::proxy::{Proxy, join};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, plain};
 use crate::protocol::text::excerpt;
 use crate::session::transport::Io;
 
@@ -215,5 +215,8 @@ fn unauthorized(proxy: &Proxy) -> Error {
 }
 
 fn broken(proxy: &Proxy, error: &io::Error) -> Error {
-    failed(proxy, format!("the connection to it ended: {error}"))
+    failed(
+        proxy,
+        format!("the connection to it ended: {}", plain(error)),
+    )
 }

@@ -2,10 +2,11 @@
 //!
 //! Lives here: the rule that no status is never success, and its words. Never here: exit codes.
 
+use std::io;
 use std::time::Duration;
 
 use super::driver::Ending;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, words};
 use crate::protocol::request::Limits;
 use crate::protocol::status::{self, Confidence, ExitStatus, Verdict};
 use crate::protocol::subprotocol::{StatusForm, Subprotocol};
@@ -97,10 +98,11 @@ fn lost(ending: &Ending, subprotocol: Subprotocol, limits: &Limits) -> Error {
             "no status came: a node or an intermediary ended the stream{}",
             close_words(close.code, &close.reason)
         )),
-        Ending::Broken(error) => {
-            unknown("the connection broke").because(escape(&error.to_string()))
+        // TLS tells an end without its goodbye as an error of its own.
+        Ending::Broken(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
+            unknown("the connection broke").because(escape(&words(error)))
         }
-        Ending::EndOfStream => unknown("the connection ended")
+        Ending::Broken(_) | Ending::EndOfStream => unknown("the connection ended")
             .because("the stream ended without a Close frame: an API server or node restart, or an intermediary"),
         Ending::Lingered => unknown("the stream fell silent"),
         Ending::NothingFlows => unknown("the server accepted the session, but nothing flows,")
@@ -144,8 +146,6 @@ fn seconds(limit: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-
     use super::*;
     use crate::protocol::error::ProtocolError;
     use crate::protocol::websocket::CloseFrame;
@@ -181,6 +181,17 @@ mod tests {
                 assert_eq!(error.kind(), kind, "{ending:?}");
             }
         }
+    }
+
+    #[test]
+    fn an_end_without_the_goodbye_of_tls_is_told_as_any_other() {
+        let told = |ending| {
+            let limits = Limits::default();
+            read(None, false, &ending, Subprotocol::V4, &limits).unwrap_err()
+        };
+        let cut = told(Ending::Broken(io::ErrorKind::UnexpectedEof.into()));
+        let ended = told(Ending::EndOfStream);
+        assert_eq!((cut.report(), cut.why()), (ended.report(), ended.why()));
     }
 
     #[test]

@@ -8,6 +8,7 @@
 )]
 
 mod bad_input;
+mod cuts;
 mod faults;
 mod local;
 mod pauses;
