@@ -16,6 +16,9 @@ judge() { # name, program, version command…
 }
 
 judge kubectl kubectl kubectl version --client
+judge nginx nginx dpkg-query -W -f '${Version}' nginx-light
+judge haproxy haproxy dpkg-query -W -f '${Version}' haproxy
+judge squid squid dpkg-query -W -f '${Version}' squid
 if [ -n "$missing" ]; then
     echo "required, but missing:$missing" >&2
     exit 1

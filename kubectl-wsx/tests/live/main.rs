@@ -10,7 +10,55 @@
 mod bad_input;
 mod cuts;
 mod faults;
+mod hops;
+mod judge;
 mod local;
 mod pauses;
 mod side_by_side;
 mod support;
+
+#[test]
+fn kubectl_and_wsx_agree_on_the_embedded_cluster() {
+    match wsx_tests::kubectl::find() {
+        Some(kubectl) => {
+            let cluster = support::cluster();
+            side_by_side::compare_all("embedded", cluster.kubeconfig(), &kubectl);
+        }
+        None => println!("SKIPPED: no kubectl on PATH to stand beside wsx"),
+    }
+}
+
+/// The embedded cluster behind real intermediaries; `judge` has the real one behind them.
+mod behind {
+    use crate::hops::{self, Upstream};
+    use crate::support;
+
+    fn embedded(test: fn(&Upstream)) {
+        let cluster = support::cluster();
+        test(&Upstream {
+            address: cluster.address("v1.35"),
+            kubeconfig: cluster.kubeconfig().to_owned(),
+            token: cluster.token("admin"),
+        });
+    }
+
+    #[test]
+    fn nginx_with_the_upgrade_lines() {
+        embedded(hops::nginx_with_the_upgrade_lines);
+    }
+
+    #[test]
+    fn nginx_without_the_upgrade_lines() {
+        embedded(hops::nginx_without_the_upgrade_lines);
+    }
+
+    #[test]
+    fn haproxy_with_a_short_tunnel_timeout() {
+        embedded(hops::haproxy_with_a_short_tunnel_timeout);
+    }
+
+    #[test]
+    fn squid_as_connect_proxy() {
+        embedded(hops::squid_as_connect_proxy);
+    }
+}

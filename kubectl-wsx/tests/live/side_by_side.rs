@@ -5,19 +5,15 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
-use wsx_tests::cluster::Cluster;
+use wsx_tests::kubectl::Kubectl;
 
-use crate::support::{Run, cluster, pattern, run_with, wsx};
+use crate::support::{Run, at, pattern, run_with};
 
 /// How many lines may differ at all, and each says why.
 const EXCUSES: usize = 10;
 
-#[test]
-fn kubectl_and_wsx_agree() {
-    let Some(kubectl) = wsx_tests::kubectl::find() else {
-        println!("SKIPPED: no kubectl on PATH to stand beside wsx");
-        return;
-    };
+/// Runs every line of the file that is meant for this kind of cluster, through both.
+pub(crate) fn compare_all(kind: &str, kubeconfig: &Path, kubectl: &Kubectl) {
     println!(
         "kubectl: {} {}",
         kubectl.path().display(),
@@ -25,13 +21,21 @@ fn kubectl_and_wsx_agree() {
     );
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/scenarios/exec.json");
     let scenarios: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
-    let cases = scenarios["cases"].as_array().unwrap();
-    let cluster = cluster();
+    let meant = |case: &&Value| case.get("only").is_none_or(|only| only == kind);
+    let cases: Vec<_> = scenarios["cases"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(meant)
+        .collect();
     let (mut excused, mut wrong) = (0, Vec::new());
-    for case in cases {
+    for case in &cases {
         let arguments = arguments(case);
-        let theirs = both(&mut kubectl.command(cluster.kubeconfig(), &arguments), case);
-        let ours = both(&mut ours(&cluster, &arguments), case);
+        let theirs = both(&mut kubectl.command(kubeconfig, &arguments), case);
+        let ours = both(
+            at(kubeconfig, &arguments).env("WSX_EXIT_CODES", "kubectl"),
+            case,
+        );
         excused += usize::from(case.get("differs").is_some());
         wrong.extend(compare(case, &theirs, &ours).map(|what| format!("{}: {what}", case["name"])));
     }
@@ -58,12 +62,6 @@ fn arguments(case: &Value) -> Vec<String> {
         None => value.as_str().unwrap().to_owned(),
     };
     case["args"].as_array().unwrap().iter().map(word).collect()
-}
-
-fn ours(cluster: &Cluster, arguments: &[String]) -> Command {
-    let mut command = wsx(cluster, arguments);
-    command.env("WSX_EXIT_CODES", "kubectl");
-    command
 }
 
 fn both(command: &mut Command, case: &Value) -> Run {

@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -59,8 +60,17 @@ where
     I: IntoIterator,
     I::Item: AsRef<OsStr>,
 {
+    at(cluster.kubeconfig(), arguments)
+}
+
+/// `kubectl-wsx` with this kubeconfig and none of the developer's environment.
+pub(crate) fn at<I>(kubeconfig: &Path, arguments: I) -> Command
+where
+    I: IntoIterator,
+    I::Item: AsRef<OsStr>,
+{
     let mut command = bare(arguments);
-    command.env("KUBECONFIG", cluster.kubeconfig());
+    command.env("KUBECONFIG", kubeconfig);
     command
 }
 

@@ -1,0 +1,94 @@
+//! The real API server and kubelet of tests/real as a child process.
+
+use std::io::{BufRead, BufReader, Lines, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use serde_json::Value;
+use wsx_tests::kubectl::Kubectl;
+
+/// Where WebSockets end in the emulated cluster (real-kubernetes.md 8).
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Translate {
+    /// Kubernetes 1.31 to 1.35, or a later one with an older node.
+    ApiServer,
+    /// Kubernetes 1.36.
+    Kubelet,
+    /// Before 1.30: there is no v5.
+    Nobody,
+}
+
+impl Translate {
+    fn flag(self) -> &'static str {
+        match self {
+            Self::ApiServer => "apiserver",
+            Self::Kubelet => "kubelet",
+            Self::Nobody => "none",
+        }
+    }
+}
+
+/// A running cluster; it ends with this value.
+pub(crate) struct Fixture {
+    pub(crate) kubeconfig: PathBuf,
+    pub(crate) kubectl: Kubectl,
+    child: Child,
+    stdin: Option<ChildStdin>,
+    answers: Lines<BufReader<ChildStdout>>,
+}
+
+impl Fixture {
+    /// Starts it, or returns nothing where it was not built.
+    pub(crate) fn start(translate: Translate) -> Option<Self> {
+        let bin = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/real/bin");
+        let program = bin.join("wsx-real");
+        if !program.exists() {
+            assert!(
+                !required("go"),
+                "WSX_REQUIRE names go, and {program:?} is not built"
+            );
+            return None;
+        }
+        let kubectl = Kubectl::at(&bin.join("kubectl")).expect("the fixture's own kubectl");
+        let mut child = Command::new(program)
+            .args(["--translate", translate.flag()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut answers = BufReader::new(child.stdout.take().unwrap()).lines();
+        let kubeconfig = answers.next().expect("the fixture starts").unwrap().into();
+        let stdin = child.stdin.take();
+        Some(Self {
+            kubeconfig,
+            kubectl,
+            child,
+            stdin,
+            answers,
+        })
+    }
+
+    /// Gives an order, such as `restart node`, and waits until it is carried out.
+    pub(crate) fn order(&mut self, order: &str) {
+        writeln!(self.stdin.as_mut().unwrap(), "{order}").unwrap();
+        let answer = self.answers.next().expect("the fixture answers").unwrap();
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        assert_eq!(answer["done"], order, "{answer}");
+    }
+}
+
+impl Drop for Fixture {
+    fn drop(&mut self) {
+        drop(self.stdin.take());
+        let _ = self.child.wait();
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the judges are chosen by the environment of a test"
+)]
+fn required(judge: &str) -> bool {
+    std::env::var("WSX_REQUIRE").is_ok_and(|names| names.split(',').any(|name| name == judge))
+}

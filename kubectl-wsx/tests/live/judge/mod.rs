@@ -1,0 +1,40 @@
+//! Real Kubernetes as the judge: kubectl and wsx against the real API server and the real kubelet.
+//!
+//! `make judge` builds the fixture (tests/real) and runs this. Without Go there is no fixture: then
+//! this says so, and fails where `WSX_REQUIRE` names `go`.
+
+mod fixture;
+mod loss;
+
+use self::fixture::{Fixture, Translate};
+use crate::side_by_side;
+
+/// Starts the fixture, or says why it is not there.
+fn fixture(translate: Translate) -> Option<Fixture> {
+    let fixture = Fixture::start(translate);
+    if fixture.is_none() {
+        println!("SKIPPED: the real Kubernetes is not built (needs Go; `make judge` builds it)");
+    }
+    fixture
+}
+
+#[test]
+fn kubectl_and_wsx_agree_on_real_kubernetes() {
+    let Some(fixture) = fixture(Translate::Kubelet) else {
+        return;
+    };
+    side_by_side::compare_all("real", &fixture.kubeconfig, &fixture.kubectl);
+}
+
+#[test]
+fn kubectl_and_wsx_agree_where_the_api_server_translates() {
+    let Some(fixture) = fixture(Translate::ApiServer) else {
+        return;
+    };
+    side_by_side::compare_all("real", &fixture.kubeconfig, &fixture.kubectl);
+}
+
+#[test]
+fn the_truth_under_loss() {
+    loss::table();
+}
