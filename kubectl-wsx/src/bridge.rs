@@ -7,7 +7,7 @@ use std::future::pending;
 use std::io;
 use std::time::Duration;
 
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use wsx_core::session::{Exit, Output as RemoteOutput};
 use wsx_core::{Error, ErrorKind, Process, Stream};
 
@@ -29,6 +29,8 @@ pub(crate) struct Local {
     pub(crate) input: Option<Input>,
     /// Where output goes.
     pub(crate) sinks: Sinks,
+    /// When the time limit of the caller passes.
+    pub(crate) deadline: Option<Instant>,
 }
 
 /// How a run ended, and what it moved.
@@ -78,6 +80,7 @@ async fn join_with(
     Local {
         mut input,
         mut sinks,
+        deadline,
     }: Local,
     signals: &Signals,
     follow: impl AsyncFnOnce(&Exit) -> Infallible,
@@ -97,7 +100,7 @@ async fn join_with(
     let first = tokio::select! {
         biased;
         signal = signals.ended() => First::Signal(signal),
-        () = time_limit(&exit) => First::TimeLimit,
+        () = time_limit(&exit, deadline) => First::TimeLimit,
         result = drain(&mut remote, &mut sinks) => First::Written(result),
         error = feed => First::InputFailed(error),
         never = follow(&exit) => match never {},
@@ -130,7 +133,10 @@ async fn join_with(
             }
         }
         First::Written(result) => ended(&exit, result, signals).await,
-        First::TimeLimit => ended(&exit, Ok(()), signals).await,
+        First::TimeLimit => match ended(&exit, Ok(()), signals).await {
+            Ending::Exited(status) => Ending::Failed(untaken(status)),
+            other => other,
+        },
     };
     Outcome::new(ending, &exit, &sinks)
 }
@@ -148,11 +154,25 @@ async fn drain(remote: &mut RemoteOutput, sinks: &mut Sinks) -> Result<(), Write
 
 /// Waits until the time limit has passed, and a little longer: what came before it may still be
 /// written, but output that nobody takes must not outlast it.
-async fn time_limit(exit: &Exit) {
-    match exit.wait().await {
-        Err(error) if error.kind() == ErrorKind::Timeout => sleep(GRACE).await,
-        _ => pending().await,
+async fn time_limit(exit: &Exit, deadline: Option<Instant>) {
+    match (exit.wait().await, deadline) {
+        (Err(error), _) if error.kind() == ErrorKind::Timeout => {}
+        (_, Some(deadline)) => sleep_until(deadline).await,
+        (_, None) => pending().await,
     }
+    sleep(GRACE).await;
+}
+
+/// The command has ended in time, but nobody takes its output.
+fn untaken(status: Status) -> Error {
+    Error::new(
+        ErrorKind::Timeout,
+        "the time limit passed before all output was written (--timeout)",
+    )
+    .because(format!(
+        "nobody takes what is written here; the command itself ended with exit code {}",
+        status.code
+    ))
 }
 
 /// Closes the session, and waits a little for its end.

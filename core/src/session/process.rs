@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::driver::{self, Ending, Life, Observer, Seen};
 use super::outcome;
@@ -167,7 +167,9 @@ impl Process {
             dial: setup.dial,
             observe: tally.observer(),
         };
-        let (limits, confirm, counted) = (setup.limits, setup.confirm, Arc::clone(&tally));
+        let limits = setup.limits;
+        let confirm = setup.confirm.map(|confirm| within(setup.deadline, confirm));
+        let counted = Arc::clone(&tally);
         #[expect(
             clippy::disallowed_methods,
             reason = "the handle's drop ends this task"
@@ -513,7 +515,7 @@ async fn conclude(
     ending: &Ending,
     subprotocol: Subprotocol,
     limits: &Limits,
-    confirm: Option<BoxFuture<'static, Result<Confidence>>>,
+    confirm: Option<impl Future<Output = Result<Confidence>>>,
 ) -> Result<ExitStatus> {
     let status = outcome::read(
         machine.verdict(),
@@ -532,6 +534,24 @@ async fn conclude(
     Ok(ExitStatus {
         confidence,
         ..status
+    })
+}
+
+/// Ends a look into a success when the caller's patience ends.
+async fn within(
+    deadline: Option<Instant>,
+    confirm: BoxFuture<'static, Result<Confidence>>,
+) -> Result<Confidence> {
+    let Some(deadline) = deadline else {
+        return confirm.await;
+    };
+    timeout_at(deadline, confirm).await.unwrap_or_else(|_| {
+        Err(Error::new(
+            ErrorKind::Timeout,
+            "the time limit passed before a success was confirmed (--timeout); outcome unknown",
+        )
+        .because("v5 may report the success of a lost node, so the node is asked afterwards")
+        .remedy("--verify=never   # believes what v5 reports"))
     })
 }
 

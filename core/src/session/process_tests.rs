@@ -198,6 +198,22 @@ async fn a_success_that_needs_proof_is_looked_into() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_look_into_a_success_ends_with_the_time_limit() {
+    let begin = Instant::now();
+    let (mut server, process) = start(1024, |setup| {
+        setup.deadline = Some(begin + Duration::from_secs(2));
+        setup.confirm = Some(Box::pin(std::future::pending()));
+    });
+    server.success().await;
+    server.close().await;
+    let error = process.wait().await.unwrap_err();
+    assert_eq!(
+        (error.kind(), begin.elapsed()),
+        (ErrorKind::Timeout, Duration::from_secs(2))
+    );
+}
+
 #[tokio::test]
 async fn a_status_is_enough_when_the_stream_breaks_after_it() {
     let (mut server, process) = start(1024, |setup| setup.subprotocol = Subprotocol::V4);

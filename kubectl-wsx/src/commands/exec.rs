@@ -5,9 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use rustix::stdio::{stderr, stdin, stdout};
-use wsx_core::{
-    Client, Error, ErrorKind, ExecOptions, Limits, Offer, Process, Subprotocol, Verify,
-};
+use tokio::time::{Instant, timeout_at};
+use wsx_core::{Client, Error, ErrorKind, ExecOptions, Limits, Offer, Subprotocol, Verify};
 
 use crate::bridge::{self, Local, Outcome};
 use crate::ending::{Ending, Hint, plain};
@@ -114,6 +113,8 @@ struct Plan {
     command: Vec<String>,
     options: ExecOptions,
     input: Option<Input>,
+    /// When the time limit passes.
+    deadline: Option<Instant>,
 }
 
 /// Runs the command, says how it ended, and returns how to leave.
@@ -152,12 +153,16 @@ async fn execute(args: Args, globals: &Globals, signals: &Signals, place: &Place
     let start = async {
         let sinks = Sinks::open(stdout(), stderr());
         let sinks = sinks.map_err(|error| system_error("cannot open standard output", &error))?;
-        let process = start(plan.target, plan.command, plan.options, globals, place).await?;
+        let client = connect(&plan.options, plan.deadline, globals, place).await?;
+        let process = client
+            .exec(&plan.target, plan.command, plan.options)
+            .await?;
         Ok::<_, Error>((
             process,
             Local {
                 input: plan.input,
                 sinks,
+                deadline: plan.deadline,
             },
         ))
     };
@@ -175,13 +180,12 @@ async fn execute(args: Args, globals: &Globals, signals: &Signals, place: &Place
     }
 }
 
-async fn start(
-    target: String,
-    command: Vec<String>,
-    options: ExecOptions,
+async fn connect(
+    options: &ExecOptions,
+    deadline: Option<Instant>,
     globals: &Globals,
     place: &Place,
-) -> Result<Process, Error> {
+) -> Result<Client, Error> {
     let (output, place) = (globals.output(), place.clone());
     if environment::wants_spdy() {
         output.warn("KUBECTL_REMOTE_COMMAND_WEBSOCKETS=false has no effect: there is no SPDY here");
@@ -190,8 +194,15 @@ async fn start(
         place.learn(notice);
         output.notice(notice);
     });
-    let client = Client::connect(config.connect_timeout(options.limits.connect)).await?;
-    client.exec(&target, command, options).await
+    let connecting = Client::connect(config.connect_timeout(options.limits.connect));
+    let Some(deadline) = deadline else {
+        return connecting.await;
+    };
+    timeout_at(deadline, connecting).await.unwrap_or_else(|_| {
+        let message = "the time limit passed before the command was started (--timeout)";
+        let error = Error::new(ErrorKind::Timeout, message);
+        Err(error.because("it was still reading the kubeconfig"))
+    })
 }
 
 impl Args {
@@ -244,6 +255,7 @@ impl Args {
         Ok(Plan {
             target,
             command: self.command,
+            deadline: options.timeout.map(|limit| Instant::now() + limit),
             options,
             input,
         })

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -70,6 +71,36 @@ fn a_reader_that_leaves_is_a_quiet_end() {
     let run = finish(child);
     assert_eq!((first.as_slice(), &*run.stderr), (&pattern(10)[..], ""));
     assert_eq!(run.code, Some(141), "{run:?}");
+}
+
+#[test]
+fn output_that_nobody_takes_does_not_outlast_the_time_limit() {
+    let cluster = cluster();
+    let (_unread, full) = UnixStream::pair().unwrap();
+    full.set_nonblocking(true).unwrap();
+    while (&full).write(&[0; 4096]).is_ok() {}
+    let mut command = wsx(
+        &cluster,
+        words("exec --timeout=300ms web-0 -c app -- echo hi"),
+    );
+    command.stdout(OwnedFd::from(full)).stderr(Stdio::piped());
+    let run = finish(command.spawn().unwrap());
+    run.expect(124, &["--timeout", "nobody takes", "exit code 0"]);
+}
+
+#[test]
+fn a_kubeconfig_that_never_comes_does_not_outlast_the_time_limit() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pipe");
+    assert!(
+        Command::new("mkfifo")
+            .arg(&path)
+            .status()
+            .unwrap()
+            .success()
+    );
+    let mut command = bare(words("exec --timeout=300ms --kubeconfig"));
+    run(command.arg(&path).args(words("web-0 -- true"))).expect(124, &["kubeconfig"]);
 }
 
 #[test]
