@@ -86,8 +86,9 @@ pub struct Process {
     message: Option<Message>,
     status: Vec<u8>,
     verdict: Option<Verdict>,
-    /// Whether data went in either direction: then a failure is not a failure to start.
-    touched: bool,
+    /// Whether input was sent or output came: then a failure is not a failure to start.
+    sent: bool,
+    received: bool,
     /// Whether output came after the status: then the status is not the end of it.
     late: bool,
     empty_run: u32,
@@ -134,7 +135,8 @@ impl Process {
             message: None,
             status: Vec::new(),
             verdict: None,
-            touched: false,
+            sent: false,
+            received: false,
             late: false,
             empty_run: 0,
             unknown: 0,
@@ -167,12 +169,17 @@ impl Process {
     }
 
     fn read_status(&self, done: bool) -> Option<Verdict> {
-        status::read(
-            self.subprotocol.status_form(),
-            &self.status,
-            self.touched,
-            done,
-        )
+        let touched = self.sent || self.received;
+        let form = self.subprotocol.status_form();
+        match status::read(form, &self.status, touched, done)? {
+            // No request reached a runtime, so nobody took our input.
+            Verdict::Failed { reason, message }
+                if !self.received && status::is_cri_dockerd(&message) =>
+            {
+                Some(Verdict::NotStarted { reason, message })
+            }
+            verdict => Some(verdict),
+        }
     }
 
     fn say(&mut self, channel: u8, data: Bytes, carried: usize) {
@@ -256,7 +263,7 @@ impl Process {
             return Ok(());
         }
         if wanted {
-            self.touched = true;
+            self.received = true;
             self.late |= self.verdict.is_some();
             self.events.push_back(Event::Output { stream, data });
         } else {
@@ -296,7 +303,7 @@ impl Machine for Process {
             }
             Command::Resize(_) => {}
             Command::Stdin(data) if !self.stdin_ended && !data.is_empty() => {
-                self.touched = true;
+                self.sent = true;
                 let carried = data.len();
                 self.say(channel::STDIN, data, carried);
             }
@@ -403,6 +410,19 @@ mod tests {
         std::iter::from_fn(|| process.poll_transmit())
             .map(|outgoing| (outgoing.head, outgoing.data.to_vec()))
             .collect()
+    }
+
+    #[test]
+    fn cri_dockerd_cannot_have_taken_our_input() {
+        const FAILURE: &[u8] =
+            b"\x03{\"status\":\"Failure\",\"message\":\"error sending request: Post \\\"//x\"}";
+        for (output, starts) in [(&b"\x01"[..], false), (b"\x01hi", true)] {
+            let mut process = Process::new(Subprotocol::V5, ALL, None);
+            process.command(Command::Stdin(Bytes::from_static(b"x")));
+            hear(&mut process, [output, FAILURE].map(binary));
+            let failed = matches!(process.verdict(), Some(Verdict::Failed { .. }));
+            assert_eq!(failed, starts, "{:?}", process.verdict());
+        }
     }
 
     #[test]
