@@ -135,12 +135,12 @@ fn status_without_metadata() {
 
 #[test]
 fn fragments_with_pings_between() {
-    complete(r#"{"fragment":5}"#);
+    complete(r#"{"fragment":5,"linger":true}"#);
 }
 
 #[test]
 fn an_empty_first_fragment() {
-    complete(r#"{"fragment":3,"fragment_empty_first":true}"#);
+    complete(r#"{"fragment":3,"fragment_empty_first":true,"linger":true}"#);
 }
 
 #[test]
