@@ -182,6 +182,13 @@ pub(super) fn explain(error: &(dyn StdError + 'static), name: &str) -> Option<Er
                 )
                 .remedy("check the clock of this machine")
             }
+            // Go takes one that is itself in the list of authorities; webpki takes none.
+            CertificateError::Other(inner) if inner.to_string() == "CaUsedAsEndEntity" => refused(
+                ErrorKind::Config,
+                "it is an authority's own certificate (CA:TRUE), which must not stand for a server"
+                    .to_owned(),
+            )
+            .remedy("give the server a certificate that the authority signed"),
             other => refused(ErrorKind::Config, other.to_string()),
         },
         rustls::Error::AlertReceived(alert) if is_about_us(*alert) => Error::new(

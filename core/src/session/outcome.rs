@@ -104,14 +104,16 @@ fn lost(ending: &Ending, subprotocol: Subprotocol, limits: &Limits) -> Error {
         }
         Ending::Broken(_) | Ending::EndOfStream => unknown("the connection ended")
             .because("the stream ended without a Close frame: an API server or node restart, or an intermediary"),
+        Ending::EndedAtOnce => unknown("the server accepted the session, but nothing flows: it ended")
+            .because(format!("not one byte came after the 101: {TUNNEL}"))
+            .remedy(AROUND),
         Ending::Lingered => unknown("the stream fell silent"),
         Ending::NothingFlows => unknown("the server accepted the session, but nothing flows,")
             .because(format!(
-                "not one byte within {} of the 101 (--connect-timeout): a tunnel or reverse proxy \
-                 before the API server passes the upgrade, but not what follows",
+                "not one byte within {} of the 101 (--connect-timeout): {TUNNEL}",
                 seconds(limits.connect)
             ))
-            .remedy("reach the API server without that proxy, or let it pass WebSockets"),
+            .remedy(AROUND),
         Ending::Silent => unknown("the server fell silent").because(format!(
             "no byte, not even an answer to a ping, within {} (--keepalive-timeout)",
             seconds(limits.keepalive_timeout)
@@ -127,6 +129,11 @@ fn lost(ending: &Ending, subprotocol: Subprotocol, limits: &Limits) -> Error {
             )),
     }
 }
+
+/// What was found behind it wherever it was looked into: yamux under TLS, proxies that buffer.
+const TUNNEL: &str =
+    "a tunnel or reverse proxy before the API server passes the upgrade, but not what follows";
+const AROUND: &str = "reach the API server without that proxy, or let it pass WebSockets";
 
 fn close_words(code: Option<u16>, reason: &str) -> String {
     let code = code.map_or_else(
@@ -159,6 +166,7 @@ mod tests {
             ),
             (Ending::Closed(CloseFrame::default()), ErrorKind::Lost),
             (Ending::Deadline, ErrorKind::Timeout),
+            (Ending::EndedAtOnce, ErrorKind::Lost),
             (Ending::EndOfStream, ErrorKind::Lost),
             (Ending::Lingered, ErrorKind::Lost),
             (Ending::NothingFlows, ErrorKind::Lost),

@@ -179,6 +179,18 @@ async fn the_name_must_fit() {
 }
 
 #[tokio::test]
+async fn an_authority_that_stands_for_a_server_is_named() {
+    let authority = Authority::new();
+    let mut params = CertificateParams::default();
+    params.subject_alt_names = vec![ip()];
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let config = authority.server_of(params, false);
+    let error = exec(config, &authority.field(), "").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert!(error.why().unwrap().contains("CA:TRUE"), "{error:?}");
+}
+
+#[tokio::test]
 async fn a_wildcard_stands_for_one_label() {
     let authority = Authority::new();
     for (name, fits) in [

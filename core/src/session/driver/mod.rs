@@ -51,6 +51,8 @@ pub(crate) enum Ending {
     Closed(CloseFrame),
     /// The caller's time limit passed.
     Deadline,
+    /// Accepted, and ended without one byte.
+    EndedAtOnce,
     /// The stream ended without a Close frame.
     EndOfStream,
     /// The last word was said, and no Close followed.
@@ -252,8 +254,11 @@ where
                 self.clocks.next_ping = now + self.ping_interval();
             }
             let read = match ready!(self.poll_fill(cx)) {
-                Ok(0) => return Poll::Ready(Ending::EndOfStream),
-                Ok(read) => read,
+                Ok(read) if read > 0 => read,
+                _ if matches!(self.phase, Phase::Opening { .. }) => {
+                    return Poll::Ready(Ending::EndedAtOnce);
+                }
+                Ok(_) => return Poll::Ready(Ending::EndOfStream),
                 Err(error) => return Poll::Ready(Ending::Broken(error)),
             };
             tracing::trace!(bytes = read, "read");
