@@ -4,12 +4,13 @@
 //! test says that it is skipped, and fails where `WSX_REQUIRE` names the program.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-use crate::support::{PATIENCE, Run, at, pattern, run, run_with};
+use crate::support::{PATIENCE, Run, at, pattern, required, run, run_with};
 
 /// An API server, and somebody who may exec there.
 pub(crate) struct Upstream {
@@ -219,10 +220,54 @@ fn squid_with_names(upstream: &Upstream) -> Option<Hop> {
     Hop::start("squid", &["-N", "-f"], &config, upstream)
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the judges are chosen by the environment of a test"
-)]
-fn required(program: &str) -> bool {
-    std::env::var("WSX_REQUIRE").is_ok_and(|names| names.split(',').any(|name| name == program))
+/// yamux, TLS and httputil.ReverseProxy (tests/real/tunnel): with the plain library the stream is
+/// dead after the 101, because its time-out error is not temporary and TLS keeps it for good.
+pub(crate) fn tunnel_of_yamux(upstream: &Upstream) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/real/bin");
+    let program = folder.join("wsx-tunnel");
+    if !program.exists() {
+        assert!(
+            !required("go"),
+            "WSX_REQUIRE names go, and {program:?} is not built"
+        );
+        println!("SKIPPED: the tunnel is not built (needs Go; `make judge` builds it)");
+        return;
+    }
+    through_tunnel(&program, &[], upstream)
+        .expect(255, &["nothing flows", "a tunnel or reverse proxy"]);
+    through_tunnel(&program, &["-temporary"], upstream)
+        .expect(3, &[])
+        .prints("hi\n");
+}
+
+fn through_tunnel(program: &Path, flags: &[&str], upstream: &Upstream) -> Run {
+    let mut command = Command::new(program);
+    command
+        .arg(format!("-upstream={}", upstream.address))
+        .args(flags);
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    let tunnel: serde_json::Value = serde_json::from_str(&line).unwrap();
+    let authority = tempfile::NamedTempFile::new().unwrap();
+    fs::write(authority.path(), tunnel["authority"].as_str().unwrap()).unwrap();
+    let words = [
+        "exec".to_owned(),
+        "--connect-timeout=3s".to_owned(),
+        format!("--server=https://{}", tunnel["address"].as_str().unwrap()),
+        format!("--certificate-authority={}", authority.path().display()),
+        format!("--token={}", upstream.token),
+    ];
+    let mut command = at(&upstream.kubeconfig, words);
+    let run = run(command.args(["web-0", "-c", "app", "--", "sh", "-c", "echo hi; exit 3"]));
+    // It ends with its stdin.
+    drop(child.stdin.take());
+    child.wait().unwrap();
+    run
 }

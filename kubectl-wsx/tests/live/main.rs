@@ -61,4 +61,9 @@ mod behind {
     fn squid_as_connect_proxy() {
         embedded(hops::squid_as_connect_proxy);
     }
+
+    #[test]
+    fn tunnel_of_yamux() {
+        embedded(hops::tunnel_of_yamux);
+    }
 }

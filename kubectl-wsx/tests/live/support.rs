@@ -182,3 +182,12 @@ pub(crate) fn pattern_file(size: usize) -> File {
     file.seek(SeekFrom::Start(0)).unwrap();
     file
 }
+
+/// Whether `WSX_REQUIRE` says that this judge or hop may not be skipped.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the judges are chosen by the environment of a test"
+)]
+pub(crate) fn required(name: &str) -> bool {
+    std::env::var("WSX_REQUIRE").is_ok_and(|names| names.split(',').any(|listed| listed == name))
+}

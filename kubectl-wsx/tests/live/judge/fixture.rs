@@ -1,11 +1,15 @@
 //! The real API server and kubelet of tests/real as a child process.
 
 use std::io::{BufRead, BufReader, Lines, Write};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 use wsx_tests::kubectl::Kubectl;
+
+use crate::support::required;
 
 /// Where WebSockets end in the emulated cluster (real-kubernetes.md 8).
 #[derive(Clone, Copy, Debug)]
@@ -28,8 +32,12 @@ impl Translate {
     }
 }
 
+/// One at a time: each takes half a gigabyte, and both cores while it starts.
+static TURN: Mutex<()> = Mutex::new(());
+
 /// A running cluster; it ends with this value.
 pub(crate) struct Fixture {
+    _turn: MutexGuard<'static, ()>,
     pub(crate) kubeconfig: PathBuf,
     pub(crate) kubectl: Kubectl,
     child: Child,
@@ -49,6 +57,8 @@ impl Fixture {
             );
             return None;
         }
+        // A test that failed meanwhile has ended its cluster.
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let kubectl = Kubectl::at(&bin.join("kubectl")).expect("the fixture's own kubectl");
         let mut child = Command::new(program)
             .args(["--translate", translate.flag()])
@@ -61,12 +71,37 @@ impl Fixture {
         let kubeconfig = answers.next().expect("the fixture starts").unwrap().into();
         let stdin = child.stdin.take();
         Some(Self {
+            _turn: turn,
             kubeconfig,
             kubectl,
             child,
             stdin,
             answers,
         })
+    }
+
+    /// Where the API server listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        let config = self.config("admin");
+        let server = config["clusters"][0]["cluster"]["server"].as_str().unwrap();
+        server.trim_start_matches("https://").parse().unwrap()
+    }
+
+    /// The token of the user of a context.
+    pub(crate) fn token(&self, context: &str) -> String {
+        let config = self.config(context);
+        config["users"][0]["user"]["token"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    }
+
+    fn config(&self, context: &str) -> Value {
+        let context = format!("--context={context}");
+        let words = [
+            "config", "view", "--minify", "--raw", "-o", "json", &context,
+        ];
+        serde_json::from_slice(&self.kubectl.run(&self.kubeconfig, words).stdout).unwrap()
     }
 
     /// Gives an order, such as `restart node`, and waits until it is carried out.
@@ -83,12 +118,4 @@ impl Drop for Fixture {
         drop(self.stdin.take());
         let _ = self.child.wait();
     }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the judges are chosen by the environment of a test"
-)]
-fn required(judge: &str) -> bool {
-    std::env::var("WSX_REQUIRE").is_ok_and(|names| names.split(',').any(|name| name == judge))
 }

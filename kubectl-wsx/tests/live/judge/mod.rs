@@ -7,6 +7,7 @@ mod fixture;
 mod loss;
 
 use self::fixture::{Fixture, Translate};
+use crate::hops::{self, Upstream};
 use crate::side_by_side;
 
 /// Starts the fixture, or says why it is not there.
@@ -32,6 +33,28 @@ fn kubectl_and_wsx_agree_where_the_api_server_translates() {
         return;
     };
     side_by_side::compare_all("real", &fixture.kubeconfig, &fixture.kubectl);
+}
+
+/// All of them before the real API server, one after the other: it is started once.
+#[test]
+fn intermediaries_before_the_real_api_server() {
+    let Some(fixture) = fixture(Translate::Kubelet) else {
+        return;
+    };
+    let upstream = Upstream {
+        address: fixture.address(),
+        kubeconfig: fixture.kubeconfig.clone(),
+        token: fixture.token("full"),
+    };
+    for test in [
+        hops::nginx_with_the_upgrade_lines,
+        hops::nginx_without_the_upgrade_lines,
+        hops::haproxy_with_a_short_tunnel_timeout,
+        hops::squid_as_connect_proxy,
+        hops::tunnel_of_yamux,
+    ] {
+        test(&upstream);
+    }
 }
 
 #[test]
