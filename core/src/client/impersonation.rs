@@ -40,7 +40,13 @@ pub(super) fn headers(user: &AuthInfo) -> Result<HeaderMap> {
         let header = format!("impersonate-extra-{}", utf8_percent_encode(key, NOT_TOKEN));
         let header = HeaderName::try_from(header).map_err(|_| unusable("extra key", key))?;
         for text in values {
-            headers.append(header.clone(), value("extra value", text)?);
+            let sent = HeaderValue::from_str(text).map_err(|_| {
+                // Extras hold what a gateway vouches for, which may be a secret.
+                let message =
+                    format!("the value of extra {key:?} cannot be sent for impersonation");
+                Error::new(ErrorKind::Config, message)
+            })?;
+            headers.append(header.clone(), sent);
         }
     }
     Ok(headers)

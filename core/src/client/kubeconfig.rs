@@ -259,11 +259,18 @@ fn nothing_found(config: &Config, environment: &Environment) -> Error {
             .map(|path| path.display().to_string())
             .collect(),
     };
-    Error::new(ErrorKind::Config, "no cluster is configured")
-        .because(format!(
+    // A mistake in scripts, and its text holds secrets.
+    let text = environment.text("KUBECONFIG").unwrap_or_default();
+    let why = if config.kubeconfig.is_none() && text.contains(['{', '\n']) {
+        "KUBECONFIG holds the text of a kubeconfig instead of the path to its file".to_owned()
+    } else {
+        format!(
             "nothing usable in {}, and this is no pod",
             looked.join(", ")
-        ))
+        )
+    };
+    Error::new(ErrorKind::Config, "no cluster is configured")
+        .because(why)
         .remedy("--kubeconfig FILE, or set KUBECONFIG")
         .remedy("--server URL")
 }
@@ -401,6 +408,20 @@ contexts: [{name: two, context: {cluster: b, user: u}}]
         );
         assert_eq!(selection.namespace.as_deref(), Some("web"));
         assert_eq!(selection.user.token_file, Some(home.list(&["token"])));
+    }
+
+    #[test]
+    fn a_text_instead_of_a_path_is_not_shown() {
+        let home = Home::new(&[]);
+        for text in [
+            "users: [{name: u, user: {token: hunter2}}]",
+            "token:hunter2\n",
+        ] {
+            let error = home
+                .select(&Config::default(), &[("KUBECONFIG", text)])
+                .unwrap_err();
+            assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
+        }
     }
 
     #[test]

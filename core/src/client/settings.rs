@@ -182,7 +182,10 @@ fn server(cluster: &Cluster, client_certificate: bool) -> Result<Uri> {
     let wrong = |why: String| {
         Error::new(
             ErrorKind::Config,
-            format!("host must be a URL or a host:port pair: {text:?}"),
+            format!(
+                "host must be a URL or a host:port pair: {:?}",
+                without_user(text)
+            ),
         )
         .because(why)
     };
@@ -212,6 +215,17 @@ fn server(cluster: &Cluster, client_certificate: bool) -> Result<Uri> {
             Err(wrong("credentials do not belong here".to_owned()))
         }
         _ => Err(wrong("the scheme must be http or https".to_owned())),
+    }
+}
+
+/// Returns a URL, however broken, with nothing of the user and password in it.
+fn without_user(url: &str) -> String {
+    let Some((before, rest)) = url.rsplit_once('@') else {
+        return url.to_owned();
+    };
+    match before.split_once("://") {
+        Some((scheme, _)) => format!("{scheme}://…@{rest}"),
+        None => format!("…@{rest}"),
     }
 }
 

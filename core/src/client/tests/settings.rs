@@ -19,6 +19,24 @@ fn loaded(cluster: &str, user: &str) -> Result<Settings> {
     load(&home, &home.config())
 }
 
+#[test]
+fn what_may_be_secret_is_never_quoted() {
+    let extra = "token: t, as: jane, as-user-extra: {ticket: [\"hunter2\\n\"]}";
+    let mut told = vec![loaded("", extra).err().unwrap()];
+    for server in [
+        "https://jane:hunter2@api",
+        "https://jane:hunter2 @api",
+        "jane:hunter2@api?x",
+    ] {
+        let home = Home::new(server, "", "token: t");
+        told.push(load(&home, &home.config()).err().unwrap());
+    }
+    for error in told {
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
+    }
+}
+
 /// kube-client.md A.6 #4.
 #[tokio::test]
 async fn divergence_4_a_token_file_may_end_with_a_line_feed() {
