@@ -153,7 +153,7 @@ impl Client {
         timeout_at(begin + limit, starting)
             .await
             .unwrap_or_else(|_| {
-                let message = "the time limit passed before the command was started (--timeout)";
+                let message = "the time limit passed before the session was open (--timeout)";
                 let why = format!("after {limit:?} it was still {}", stage.name());
                 Err(Error::new(ErrorKind::Timeout, message).because(why))
             })

@@ -199,7 +199,7 @@ async fn connect(
         return connecting.await;
     };
     timeout_at(deadline, connecting).await.unwrap_or_else(|_| {
-        let message = "the time limit passed before the command was started (--timeout)";
+        let message = "the time limit passed before the session was open (--timeout)";
         let error = Error::new(ErrorKind::Timeout, message);
         Err(error.because("it was still reading the kubeconfig"))
     })
