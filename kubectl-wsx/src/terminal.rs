@@ -127,8 +127,44 @@ fn apply(modes: &Termios) {
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
+    use std::process::{Command, Stdio};
+
+    use rustix::termios::LocalModes;
 
     use super::*;
+
+    /// Its driver is [`a_panic_restores_the_terminal`]; without a terminal it shows nothing.
+    #[test]
+    #[ignore = "another test makes a terminal for it"]
+    #[should_panic(expected = "raw mode")]
+    fn panic_in_raw_mode() {
+        // Only the hook can restore it: a guard that is forgotten is never dropped, as in a build
+        // that aborts.
+        std::mem::forget(RawMode::enter());
+        let modes = tcgetattr(stdin()).map(|modes| modes.local_modes);
+        panic!(
+            "raw mode: {:?}",
+            modes.map(|modes| !modes.contains(LocalModes::ICANON))
+        );
+    }
+
+    #[test]
+    fn a_panic_restores_the_terminal() {
+        let program = std::env::current_exe().unwrap();
+        let line = format!(
+            "{} --ignored --nocapture --exact terminal::tests::panic_in_raw_mode; stty -a",
+            program.display()
+        );
+        let run = Command::new("script")
+            .args(["-qec", &line, "/dev/null"])
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&run.stdout);
+        for part in ["raw mode: Ok(true)", "1 passed", " icanon ", " echo "] {
+            assert!(text.contains(part), "no {part:?} in {text:?}");
+        }
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_storm_of_changes_is_told_at_most_twenty_times_a_second() {

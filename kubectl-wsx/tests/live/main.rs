@@ -13,6 +13,7 @@ mod faults;
 mod hops;
 mod judge;
 mod local;
+mod memory;
 mod pauses;
 mod side_by_side;
 mod support;
