@@ -24,15 +24,8 @@ pub(super) fn read(
     subprotocol: Subprotocol,
     limits: &Limits,
 ) -> Result<ExitStatus> {
-    let broke_off = matches!(
-        ending,
-        Ending::Broken(_) | Ending::EndOfStream | Ending::Violation(_)
-    );
-    if late && broke_off {
-        return Err(Error::new(
-            ErrorKind::Lost,
-            "the connection ended while output still came after the status; output may be missing",
-        ));
+    if late && !matches!(ending, Ending::Closed(_)) {
+        return Err(cut_short(ending));
     }
     match verdict {
         Some(Verdict::Exited { code }) => Ok(ExitStatus {
@@ -54,6 +47,16 @@ pub(super) fn read(
         )),
         None => Err(lost(ending, subprotocol, limits)),
     }
+}
+
+fn cut_short(ending: &Ending) -> Error {
+    let (kind, what) = match ending {
+        Ending::Abandoned => (ErrorKind::Closed, "the session was closed from this side"),
+        Ending::Deadline => (ErrorKind::Timeout, "the time limit passed (--timeout)"),
+        _ => (ErrorKind::Lost, "the connection ended"),
+    };
+    let rest = "while output still came after the status; output may be missing";
+    Error::new(kind, format!("{what} {rest}"))
 }
 
 fn not_started(message: &str) -> Error {
@@ -218,11 +221,10 @@ mod tests {
             let verdict = Some(Verdict::Exited { code: 0 });
             read(verdict, true, &ending, Subprotocol::V4, &Limits::default())
         };
-        assert!(read(Ending::Closed(CloseFrame::default())).is_ok());
-        assert_eq!(
-            read(Ending::EndOfStream).unwrap_err().kind(),
-            ErrorKind::Lost
-        );
+        for (ending, _) in endings() {
+            let closed = matches!(ending, Ending::Closed(_));
+            assert_eq!(read(ending).is_ok(), closed);
+        }
     }
 
     #[test]

@@ -406,12 +406,45 @@ async fn a_stopped_process_asks_before_it_gives_up() {
 #[tokio::test(start_paused = true)]
 async fn after_the_status_a_close_is_awaited_for_five_seconds() {
     let (mut server, process) = start(1024, |setup| setup.subprotocol = Subprotocol::V4);
+    server.data(1, b"all").await;
     server.success().await;
-    server.data(1, b"late").await;
     let begin = Instant::now();
     let done = process.communicate(Bytes::new()).await.unwrap();
-    assert_eq!((done.status.code, &done.stdout[..]), (0, &b"late"[..]));
+    assert_eq!((done.status.code, &done.stdout[..]), (0, &b"all"[..]));
     assert_eq!(begin.elapsed().as_secs(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn output_after_the_status_is_all_only_with_a_close() {
+    for closes in [true, false] {
+        let (mut server, process) = start(1024, |setup| setup.subprotocol = Subprotocol::V4);
+        server.success().await;
+        server.data(1, b"late").await;
+        if closes {
+            server.close().await;
+        }
+        let done = process.communicate(Bytes::new()).await;
+        let told = done.map(|done| done.stdout).map_err(|error| error.kind());
+        let all = Ok(Bytes::from_static(b"late"));
+        assert_eq!(told, if closes { all } else { Err(ErrorKind::Lost) });
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_pauses_gets_what_follows_the_status() {
+    let (mut server, process) = start(1024, |setup| setup.subprotocol = Subprotocol::V4);
+    let sending = tokio::spawn(async move {
+        server.success().await;
+        for _ in 0..100 {
+            server.data(1, &[7; 10_000]).await;
+        }
+        server.close().await;
+        server
+    });
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let done = process.communicate(Bytes::new()).await.unwrap();
+    assert_eq!((done.status.code, done.stdout.len()), (0, 1_000_000));
+    drop(sending.await);
 }
 
 #[tokio::test(start_paused = true)]

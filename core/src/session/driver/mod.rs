@@ -252,6 +252,7 @@ where
             if std::mem::take(&mut self.clocks.blocked) {
                 self.clocks.restart(now);
                 self.clocks.next_ping = now + self.ping_interval();
+                self.await_close(now);
             }
             let read = match ready!(self.poll_fill(cx)) {
                 Ok(read) if read > 0 => read,
@@ -287,8 +288,8 @@ where
                 Incoming::Data(piece) => {
                     self.clocks.progress = now;
                     self.machine.receive(piece)?;
-                    self.deliver(discarding);
-                    self.settle(now);
+                    let delivered = self.deliver(discarding);
+                    self.settle(delivered, now);
                 }
                 // Only the latest ping needs an answer (RFC 6455, 5.5.3).
                 Incoming::Ping(payload) => self.pong = Some(payload),
@@ -304,7 +305,9 @@ where
         Ok(())
     }
 
-    fn deliver(&mut self, discarding: bool) {
+    /// Hands events to the caller; returns whether any was taken.
+    fn deliver(&mut self, discarding: bool) -> bool {
+        let mut delivered = false;
         while let Some(event) = self.machine.poll_event() {
             (self.observe)(Seen::Event(&event));
             let refused = if discarding {
@@ -312,19 +315,31 @@ where
             } else {
                 self.events.push(event)
             };
-            if let Err(event) = refused {
-                (self.observe)(Seen::Discarded(&event));
+            match refused {
+                Ok(()) => delivered = true,
+                Err(event) => (self.observe)(Seen::Discarded(&event)),
             }
         }
+        delivered
     }
 
-    fn settle(&mut self, now: Instant) {
+    /// Waits for the peer's Close from the last word on, and anew from output that follows it.
+    fn settle(&mut self, delivered: bool, now: Instant) {
+        if delivered {
+            self.await_close(now);
+        }
         if self.machine.is_settled() && matches!(self.phase, Phase::Open) {
             self.phase = Phase::Settled {
                 until: now + CLOSE_WAIT,
             };
             // Nothing but Close may follow the last word; whoever writes learns it.
             self.commands = None;
+        }
+    }
+
+    fn await_close(&mut self, now: Instant) {
+        if let Phase::Settled { until } = &mut self.phase {
+            *until = now + CLOSE_WAIT;
         }
     }
 

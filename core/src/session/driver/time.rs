@@ -192,8 +192,9 @@ where
     fn next_limit(&self) -> Option<Instant> {
         let clocks = &self.clocks;
         let until = match self.phase {
-            Phase::Settled { until } | Phase::Closing { until, .. } => Some(until),
-            Phase::Opening { .. } | Phase::Open => None,
+            Phase::Closing { until, .. } => Some(until),
+            Phase::Settled { until } if !clocks.blocked => Some(until),
+            Phase::Opening { .. } | Phase::Open | Phase::Settled { .. } => None,
         };
         let open = matches!(self.phase, Phase::Opening { .. } | Phase::Open);
         let ping = (open
@@ -212,7 +213,9 @@ where
     fn passed_limit(&mut self, now: Instant) -> Option<Ending> {
         match &mut self.phase {
             Phase::Closing { until, ending } if now >= *until => return ending.take(),
-            Phase::Settled { until } if now >= *until => return Some(Ending::Lingered),
+            Phase::Settled { until } if now >= *until && !self.clocks.blocked => {
+                return Some(Ending::Lingered);
+            }
             _ => {}
         }
         let passed =
