@@ -49,6 +49,14 @@ impl Answer {
     pub(super) fn upgrade_refusal(&self, subresource: &str) -> Error {
         let error = self.explain(ErrorKind::Upgrade);
         if error.kind() == ErrorKind::Forbidden && self.status_object().is_some() {
+            // The handler's own check hands an empty reason on (seen with Kubernetes 1.36.3).
+            let error = if error.to_string().trim_end().ends_with("is forbidden:") {
+                error.because(format!(
+                    "the server gives no reason; it asks for create on pods/{subresource} beside get"
+                ))
+            } else {
+                error
+            };
             return error.remedy(format!(
                 "allow get and create on pods/{subresource}: Kubernetes 1.35 and later ask for both"
             ));

@@ -111,9 +111,7 @@ pub fn read(form: StatusForm, payload: &[u8], touched: bool, done: bool) -> Opti
 /// API server's own. They are matched at the places where those programs put them.
 #[must_use]
 pub fn is_start_failure(message: &str) -> bool {
-    let message = message
-        .strip_prefix("Internal error occurred: ")
-        .unwrap_or(message);
+    let message = bare(message);
     let starts = START_FAILURES.iter().any(|text| message.starts_with(text));
     let in_container = RUNTIME_PREFIXES
         .iter()
@@ -125,10 +123,13 @@ pub fn is_start_failure(message: &str) -> bool {
 /// Tells whether this is the failure of cri-dockerd behind Kubernetes 1.36 (`v4` works there).
 #[must_use]
 pub fn is_cri_dockerd(message: &str) -> bool {
-    let message = message
-        .strip_prefix("Internal error occurred: ")
-        .unwrap_or(message);
+    let message = bare(message);
     message.starts_with(CRI_DOCKERD)
+}
+
+/// Returns a message without what the API server puts before it, once for each hop that did.
+fn bare(message: &str) -> &str {
+    message.trim_start_matches("Internal error occurred: ")
 }
 
 /// Mirantis/cri-dockerd#569: its streaming URL has no host.

@@ -108,7 +108,7 @@ fn lost(ending: &Ending, subprotocol: Subprotocol, limits: &Limits) -> Error {
         Ending::Broken(_) | Ending::EndOfStream => unknown("the connection ended")
             .because("the stream ended without a Close frame: an API server or node restart, or an intermediary"),
         Ending::EndedAtOnce => unknown("the server accepted the session, but nothing flows: it ended")
-            .because(format!("not one byte came after the 101: {TUNNEL}"))
+            .because(format!("no data came after the 101: {TUNNEL}"))
             .remedy(AROUND),
         Ending::Lingered => unknown("the stream fell silent"),
         Ending::NothingFlows => unknown("the server accepted the session, but nothing flows,")

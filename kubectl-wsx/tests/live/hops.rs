@@ -213,7 +213,11 @@ pub(crate) fn squid_as_connect_proxy(upstream: &Upstream) {
 
 fn squid_with_names(upstream: &Upstream) -> Option<Hop> {
     let names = tempfile::NamedTempFile::new().unwrap();
-    fs::write(names.path(), "127.0.0.1 api.wsx.test\n").unwrap();
+    fs::write(
+        names.path(),
+        format!("{} api.wsx.test\n", upstream.address.ip()),
+    )
+    .unwrap();
     let everybody = std::os::unix::fs::PermissionsExt::from_mode(0o644);
     fs::set_permissions(names.path(), everybody).unwrap();
     let config = SQUID.replace("FOLDER/hosts", &names.path().display().to_string());

@@ -116,5 +116,22 @@ fn normal(stderr: &str) -> Vec<String> {
         .lines()
         .filter(|line| !ours.iter().any(|prefix| line.starts_with(prefix)) && !is_klog(line))
         .map(|line| line.replace("kubectl wsx", "kubectl"))
+        // v5's translator says it once more than v4 does.
+        .map(|line| {
+            line.replace(
+                "Internal error occurred: Internal error occurred: ",
+                "Internal error occurred: ",
+            )
+        })
+        .map(|line| nameless(&line))
         .collect()
+}
+
+/// The line without the identifiers of exec sessions, which are drawn anew for each.
+fn nameless(line: &str) -> String {
+    let is_id = |word: &str| word.len() == 64 && word.chars().all(|c| c.is_ascii_hexdigit());
+    let words = line
+        .split('"')
+        .map(|word| if is_id(word) { "ID" } else { word });
+    words.collect::<Vec<_>>().join("\"")
 }

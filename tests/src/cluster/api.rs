@@ -92,10 +92,8 @@ pub(crate) fn answer(
                 verb: "create",
                 ..attributes
             };
-            if listener.version.wants_create()
-                && let Err(refusal) = identity::authorize(&user, create)
-            {
-                return answered(refusal);
+            if listener.version.wants_create() && identity::authorize(&user, create).is_err() {
+                return answered(identity::forbidden_without_reason("pods", name));
             }
             let verb = if subresource == Some("exec") {
                 Verb::Exec

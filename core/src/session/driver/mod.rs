@@ -51,7 +51,7 @@ pub(crate) enum Ending {
     Closed(CloseFrame),
     /// The caller's time limit passed.
     Deadline,
-    /// Accepted, and ended without one byte.
+    /// Accepted, and ended at once without one byte of data.
     EndedAtOnce,
     /// The stream ended without a Close frame.
     EndOfStream,
@@ -139,6 +139,8 @@ const READ_SIZE: usize = 64 * 1024;
 const WRITE_SIZE: usize = 32 * 1024;
 /// Control frames are added while less than this waits to be written.
 const CONTROL_ROOM: usize = 2 * WRITE_SIZE;
+/// A session that ends this soon without data was never let through.
+const AT_ONCE: Duration = Duration::from_secs(1);
 /// After the last word, for the peer's Close.
 const CLOSE_WAIT: Duration = Duration::from_secs(5);
 /// For our own Close, after the peer's.
@@ -159,6 +161,8 @@ struct Driver<M: Machine> {
     observe: Observer<M>,
 
     phase: Phase,
+    /// Whether anything came that the caller was told of.
+    flowed: bool,
     decoder: Decoder,
     input: BytesMut,
     output: Vec<u8>,
@@ -195,6 +199,7 @@ where
             phase: Phase::Opening {
                 until: now + setup.limits.connect,
             },
+            flowed: false,
             decoder: Decoder::default(),
             input: BytesMut::new(),
             output: Vec::with_capacity(CONTROL_ROOM),
@@ -204,6 +209,7 @@ where
             pong: None,
             masks: Masks::default(),
             clocks: Clocks {
+                opened: now,
                 alive: now,
                 vouched: now,
                 probed: now,
@@ -256,7 +262,7 @@ where
             }
             let read = match ready!(self.poll_fill(cx)) {
                 Ok(read) if read > 0 => read,
-                _ if matches!(self.phase, Phase::Opening { .. }) => {
+                _ if !self.flowed && now < self.clocks.opened + AT_ONCE => {
                     return Poll::Ready(Ending::EndedAtOnce);
                 }
                 Ok(_) => return Poll::Ready(Ending::EndOfStream),
@@ -309,6 +315,7 @@ where
     fn deliver(&mut self, discarding: bool) -> bool {
         let mut delivered = false;
         while let Some(event) = self.machine.poll_event() {
+            self.flowed = true;
             (self.observe)(Seen::Event(&event));
             let refused = if discarding {
                 Err(event)

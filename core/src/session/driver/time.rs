@@ -33,6 +33,8 @@ pub(super) enum Phase {
 
 /// When what was last heard or moved.
 pub(super) struct Clocks {
+    /// The 101.
+    pub(super) opened: Instant,
     /// The last byte from the peer.
     pub(super) alive: Instant,
     /// The last answer on a second connection.

@@ -25,8 +25,8 @@ pub(crate) enum Translate {
 impl Translate {
     fn flag(self) -> &'static str {
         match self {
-            Self::ApiServer => "apiserver",
-            Self::Kubelet => "kubelet",
+            Self::ApiServer => "apiserver-translates",
+            Self::Kubelet => "kubelet-translates",
             Self::Nobody => "none",
         }
     }
@@ -61,7 +61,7 @@ impl Fixture {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let kubectl = Kubectl::at(&bin.join("kubectl")).expect("the fixture's own kubectl");
         let mut child = Command::new(program)
-            .args(["--translate", translate.flag()])
+            .args(["--gates", translate.flag()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
