@@ -334,13 +334,20 @@ pub fn get(path: &str, query: &[(&str, &str)]) -> Result<Request<()>, ProtocolEr
         .uri(&target)
         .body(())
         .map_err(|error| {
-            let text = format!(
-                "the request of {} bytes cannot be sent: {error}",
-                target.len()
-            );
+            let length = target.len();
+            let text = if length > LONGEST {
+                format!(
+                    "the command is too long: its request has {length} bytes, the most is {LONGEST}"
+                )
+            } else {
+                format!("the request of {length} bytes cannot be sent: {error}")
+            };
             ProtocolError::UnusableRequest(text)
         })
 }
+
+/// The longest target that the crate `http` carries.
+const LONGEST: usize = 65_534;
 
 /// Percent-encodes all but the unreserved characters of RFC 3986.
 #[must_use]

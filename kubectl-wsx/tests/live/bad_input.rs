@@ -153,6 +153,12 @@ fn no_command() {
 }
 
 #[test]
+fn a_command_that_is_too_long() {
+    let long = "x".repeat(100_000);
+    exec(&format!("web-0 -- echo {long}")).expect(125, &["the command is too long", "65534"]);
+}
+
+#[test]
 fn no_double_dash() {
     exec("web-0 true").expect(2, &["Use exec [POD] -- [COMMAND] instead"]);
 }
