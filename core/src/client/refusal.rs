@@ -115,6 +115,12 @@ impl Answer {
                     error,
                     "an ingress or login page answered, not the API server",
                 ),
+            // kubelet server.go: in plain text, through the API server, over v4.
+            404 if plain == "pod does not exist" => {
+                Error::new(ErrorKind::NotStarted, "the node does not know the pod")
+                    .because("its kubelet was restarted a moment ago, or the pod is gone from it")
+                    .remedy("try again in some seconds")
+            }
             404 if status.is_none() => {
                 self.with_origin(error, "what answered has no Kubernetes API at this path")
             }

@@ -82,8 +82,8 @@ pub const STATUS_LIMIT: usize = 64 * 1024;
 
 /// Reads what came on channel 3, or `None` while it may be unfinished.
 ///
-/// `touched` tells whether any byte of data went in either direction: a failure to start is only
-/// believed when none did. `done` tells that no more will come.
+/// `touched` tells whether any byte of output came: a failure to start is only believed when none
+/// did. `done` tells that no more will come.
 #[must_use]
 pub fn read(form: StatusForm, payload: &[u8], touched: bool, done: bool) -> Option<Verdict> {
     if payload.is_empty() {

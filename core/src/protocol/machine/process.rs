@@ -86,8 +86,8 @@ pub struct Process {
     message: Option<Message>,
     status: Vec<u8>,
     verdict: Option<Verdict>,
-    /// Whether input was sent or output came: then a failure is not a failure to start.
-    sent: bool,
+    /// Whether output came: then a failure is not a failure to start. Input that we sent says
+    /// nothing: it crosses the refusal on the way, and the outcome would hang on who was first.
     received: bool,
     /// Whether output came after the status: then the status is not the end of it.
     late: bool,
@@ -135,7 +135,6 @@ impl Process {
             message: None,
             status: Vec::new(),
             verdict: None,
-            sent: false,
             received: false,
             late: false,
             empty_run: 0,
@@ -169,17 +168,8 @@ impl Process {
     }
 
     fn read_status(&self, done: bool) -> Option<Verdict> {
-        let touched = self.sent || self.received;
         let form = self.subprotocol.status_form();
-        match status::read(form, &self.status, touched, done)? {
-            // No request reached a runtime, so nobody took our input.
-            Verdict::Failed { reason, message }
-                if !self.received && status::is_cri_dockerd(&message) =>
-            {
-                Some(Verdict::NotStarted { reason, message })
-            }
-            verdict => Some(verdict),
-        }
+        status::read(form, &self.status, self.received, done)
     }
 
     fn say(&mut self, channel: u8, data: Bytes, carried: usize) {
@@ -303,7 +293,6 @@ impl Machine for Process {
             }
             Command::Resize(_) => {}
             Command::Stdin(data) if !self.stdin_ended && !data.is_empty() => {
-                self.sent = true;
                 let carried = data.len();
                 self.say(channel::STDIN, data, carried);
             }
@@ -582,6 +571,23 @@ mod tests {
             Some(Verdict::Unreadable { .. })
         ));
         assert_eq!(process.status.len(), STATUS_LIMIT + 1);
+    }
+
+    #[test]
+    fn input_that_crosses_a_refusal_to_start_changes_nothing() {
+        let refusal = binary(
+            b"\x03{\"status\":\"Failure\",\"message\":\"container not found (\\\"app\\\")\"}",
+        );
+        for output in [false, true] {
+            let mut process = Process::new(Subprotocol::V5, ALL, None);
+            process.command(Command::Stdin(Bytes::from_static(b"early")));
+            if output {
+                hear(&mut process, [binary(b"\x01x")]);
+            }
+            hear(&mut process, [refusal.clone()]);
+            let not_started = matches!(process.verdict(), Some(Verdict::NotStarted { .. }));
+            assert_eq!(not_started, !output);
+        }
     }
 
     #[test]
