@@ -8,7 +8,8 @@ help:
 	@echo 'make test    all tests: unit, vectors, suite, command line, kubectl as judge'
 	@echo 'make check   format, lint with warnings denied, every floor alone, documentation'
 	@echo 'make bench   wsx beside kubectl: throughput, CPU, memory, start-up'
-	@echo 'make soak    the tests that take minutes: pauses of 75 s and 1 GiB, in full'
+	@echo 'make judge   kubectl and wsx on a real API server and kubelet (needs Go; some minutes the first time)'
+	@echo 'make soak    the tests that take minutes: pauses of 75 s, cuts everywhere and 1 GiB, in full'
 	@echo 'make deny    licences and advisories (needs cargo-deny)'
 
 .PHONY: demo
@@ -28,7 +29,7 @@ check:
 	$(CARGO) clippy --quiet -p kubectl-wsx-core --no-default-features -- -D warnings
 	$(CARGO) clippy --quiet -p kubectl-wsx-core --no-default-features --features session -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --quiet --workspace --no-deps
-	sh -n scripts/demo.sh scripts/judges.sh .ci/run
+	sh -n scripts/demo.sh scripts/judges.sh tests/real/build.sh .ci/run
 	python3 -m py_compile bench/run.py
 
 .PHONY: bench
@@ -36,9 +37,14 @@ bench:
 	$(CARGO) build --release --quiet -p kubectl-wsx -p wsx-tests --bins
 	python3 bench/run.py $(BENCH)
 
+.PHONY: judge
+judge:
+	tests/real/build.sh
+	$(CARGO) test --quiet -p kubectl-wsx --test live judge:: -- --ignored --nocapture --test-threads=1
+
 .PHONY: soak
 soak:
-	$(CARGO) test --workspace --quiet -- --ignored --test-threads=4
+	$(CARGO) test --workspace --quiet soak_ -- --ignored --test-threads=4
 
 .PHONY: deny
 deny:

@@ -1,7 +1,6 @@
 //! Real Kubernetes as the judge: kubectl and wsx against the real API server and the real kubelet.
 //!
-//! `make judge` builds the fixture (tests/real) and runs this. Without Go there is no fixture: then
-//! this says so, and fails where `WSX_REQUIRE` names `go`.
+//! `make judge` builds the fixture (tests/real) and runs this.
 
 mod fixture;
 mod loss;
@@ -20,6 +19,7 @@ fn fixture(translate: Translate) -> Option<Fixture> {
 }
 
 #[test]
+#[ignore = "real Kubernetes: `make judge` builds it and runs this, some minutes"]
 fn kubectl_and_wsx_agree_on_real_kubernetes() {
     let Some(fixture) = fixture(Translate::Kubelet) else {
         return;
@@ -28,6 +28,7 @@ fn kubectl_and_wsx_agree_on_real_kubernetes() {
 }
 
 #[test]
+#[ignore = "real Kubernetes: `make judge` builds it and runs this, some minutes"]
 fn kubectl_and_wsx_agree_where_the_api_server_translates() {
     let Some(fixture) = fixture(Translate::ApiServer) else {
         return;
@@ -37,6 +38,7 @@ fn kubectl_and_wsx_agree_where_the_api_server_translates() {
 
 /// All of them before the real API server, one after the other: it is started once.
 #[test]
+#[ignore = "real Kubernetes: `make judge` builds it and runs this, some minutes"]
 fn intermediaries_before_the_real_api_server() {
     let Some(fixture) = fixture(Translate::Kubelet) else {
         return;
@@ -58,6 +60,7 @@ fn intermediaries_before_the_real_api_server() {
 }
 
 #[test]
+#[ignore = "real Kubernetes: `make judge` builds it and runs this, some minutes"]
 fn the_truth_under_loss() {
     loss::table();
 }

@@ -1,0 +1,94 @@
+// Commands on standard input, one a line, each answered with one line of JSON.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// answer is one line on standard output.
+type answer struct {
+	Done         string `json:"done,omitempty"`
+	Error        string `json:"error,omitempty"`
+	Milliseconds int64  `json:"ms"`
+}
+
+const usage = "restart|pause|continue|cut apiserver|node, kill POD CONTAINER, wait"
+
+// serve obeys until it is told to end. It returns an error when a child ended by itself.
+func (s *supervisor) serve(ctx context.Context, lines <-chan string) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case dead := <-s.died:
+			return dead.obituary()
+		case line := <-lines:
+			began := time.Now()
+			a := answer{Done: line}
+			if err := s.obey(ctx, strings.Fields(line)); err != nil {
+				a = answer{Error: fmt.Sprintf("%s: %v", line, err)}
+			}
+			a.Milliseconds = time.Since(began).Milliseconds()
+			text, err := json.Marshal(a)
+			if err != nil {
+				return err
+			}
+			fmt.Println(string(text))
+		}
+	}
+}
+
+func (s *supervisor) obey(ctx context.Context, words []string) error {
+	ctx, cancel := context.WithTimeout(ctx, startLimit)
+	defer cancel()
+	switch {
+	case len(words) == 1 && words[0] == "wait":
+		return s.whileAlive(ctx, s.ready)
+	case len(words) == 3 && words[0] == "kill":
+		return s.killContainer(words[1], words[2])
+	case len(words) == 2:
+		return s.obeyFor(ctx, words[0], words[1])
+	}
+	return fmt.Errorf("unknown command: %s", usage)
+}
+
+func (s *supervisor) obeyFor(ctx context.Context, verb, name string) error {
+	children := map[string]*child{"apiserver": s.apiserver, "node": s.node}
+	c, found := children[name]
+	if !found {
+		return fmt.Errorf("unknown process: %s", usage)
+	}
+	switch verb {
+	case "restart":
+		c.kill()
+		if err := c.start(); err != nil {
+			return err
+		}
+		return s.whileAlive(ctx, c.wait)
+	case "pause":
+		return c.signal(syscall.SIGSTOP)
+	case "continue":
+		return c.signal(syscall.SIGCONT)
+	case "cut":
+		return c.signal(syscall.SIGUSR1)
+	}
+	return fmt.Errorf("unknown command: %s", usage)
+}
+
+// killContainer kills a container's main process. The pod may be named NAMESPACE/POD.
+func (s *supervisor) killContainer(pod, container string) error {
+	namespace := podNamespace
+	if before, after, found := strings.Cut(pod, "/"); found {
+		namespace, pod = before, after
+	}
+	pid, _, err := s.fixture.running(namespace, pod, container)
+	if err != nil {
+		return err
+	}
+	return syscall.Kill(pid, syscall.SIGKILL)
+}
