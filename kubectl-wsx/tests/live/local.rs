@@ -333,14 +333,13 @@ fn a_status_file_is_not_written_through_a_link() {
 }
 
 /// Runs in a terminal of its own, which `script` makes, and types once these words were seen.
-fn on_a_terminal(line: &str, awaited: &str, typed: &[u8]) -> String {
-    let cluster = cluster();
+fn on_a_terminal(kubeconfig: &Path, line: &str, awaited: &str, typed: &[u8]) -> String {
     let wsx = env!("CARGO_BIN_EXE_kubectl-wsx");
     let inner = format!("stty cols 77 rows 33; {wsx} {line}; echo code $?; stty -a");
     let mut command = Command::new("script");
     command
         .args(["-qec", &inner, "/dev/null"])
-        .env("KUBECONFIG", cluster.kubeconfig());
+        .env("KUBECONFIG", kubeconfig);
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -366,10 +365,15 @@ fn on_a_terminal(line: &str, awaited: &str, typed: &[u8]) -> String {
 
 #[test]
 fn a_terminal_has_its_size_and_is_restored() {
+    sized_terminal(cluster().kubeconfig());
+}
+
+/// Looks at a terminal's size from inside, and at what is left of it afterwards.
+pub(crate) fn sized_terminal(kubeconfig: &Path) {
     // The runtime may start the command before the first size is applied, as real ones do.
     let line = "exec -it web-0 -c app -- sh -c \
         'while [ \"$(stty size)\" = \"0 0\" ]; do :; done; stty size; test -t 1 && echo tty; read x; exit 5'";
-    let text = on_a_terminal(line, "tty", b"\r");
+    let text = on_a_terminal(kubeconfig, line, "tty", b"\r");
     for part in ["33 77", "code 5", " echo ", " icanon "] {
         assert!(text.contains(part), "no {part:?} in {text:?}");
     }
@@ -377,9 +381,10 @@ fn a_terminal_has_its_size_and_is_restored() {
 
 #[test]
 fn a_terminal_is_restored_when_the_connection_is_lost() {
+    let cluster = cluster();
     let fault = r#"{"after_bytes":4,"then":"fin"}"#;
     let line = format!("exec -it web-0 -c app -- @fault '{fault}' sh -c 'echo ready; read x'");
-    let text = on_a_terminal(&line, "outcome unknown", b"");
+    let text = on_a_terminal(cluster.kubeconfig(), &line, "outcome unknown", b"");
     for part in ["code 255", " echo ", " icanon "] {
         assert!(text.contains(part), "no {part:?} in {text:?}");
     }
@@ -387,9 +392,10 @@ fn a_terminal_is_restored_when_the_connection_is_lost() {
 
 #[test]
 fn ctrl_c_on_a_terminal_goes_to_the_remote_side() {
+    let cluster = cluster();
     let line = "exec -it web-0 -c app -- \
         sh -c 'trap \"echo caught; exit 9\" INT; echo ready; while :; do sleep 0.1; done'";
-    let text = on_a_terminal(line, "ready", b"\x03");
+    let text = on_a_terminal(cluster.kubeconfig(), line, "ready", b"\x03");
     assert!(
         text.contains("caught") && text.contains("code 9"),
         "{text:?}"

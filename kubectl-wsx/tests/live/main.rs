@@ -23,7 +23,8 @@ fn kubectl_and_wsx_agree_on_the_embedded_cluster() {
     match wsx_tests::kubectl::find() {
         Some(kubectl) => {
             let cluster = support::cluster();
-            side_by_side::compare_all("embedded", cluster.kubeconfig(), &kubectl);
+            let v5 = side_by_side::V5::Has;
+            side_by_side::compare_all("embedded", v5, cluster.kubeconfig(), &kubectl);
         }
         None => println!("SKIPPED: no kubectl on PATH to stand beside wsx"),
     }

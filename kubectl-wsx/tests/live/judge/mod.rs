@@ -7,7 +7,8 @@ mod loss;
 
 use self::fixture::{Fixture, Translate};
 use crate::hops::{self, Upstream};
-use crate::side_by_side;
+use crate::local;
+use crate::side_by_side::{self, V5};
 
 /// Starts the fixture, or says why it is not there.
 fn fixture(translate: Translate) -> Option<Fixture> {
@@ -24,7 +25,7 @@ fn kubectl_and_wsx_agree_on_real_kubernetes() {
     let Some(fixture) = fixture(Translate::Kubelet) else {
         return;
     };
-    side_by_side::compare_all("real", &fixture.kubeconfig, &fixture.kubectl);
+    side_by_side::compare_all("real", V5::Has, &fixture.kubeconfig, &fixture.kubectl);
 }
 
 #[test]
@@ -33,7 +34,25 @@ fn kubectl_and_wsx_agree_where_the_api_server_translates() {
     let Some(fixture) = fixture(Translate::ApiServer) else {
         return;
     };
-    side_by_side::compare_all("real", &fixture.kubeconfig, &fixture.kubectl);
+    side_by_side::compare_all("real", V5::Has, &fixture.kubeconfig, &fixture.kubectl);
+}
+
+#[test]
+#[ignore = "real Kubernetes: `make judge` builds it and runs this, some minutes"]
+fn kubectl_and_wsx_agree_where_nobody_translates() {
+    let Some(fixture) = fixture(Translate::Nobody) else {
+        return;
+    };
+    side_by_side::compare_all("real", V5::Lacks, &fixture.kubeconfig, &fixture.kubectl);
+}
+
+#[test]
+#[ignore = "real Kubernetes: `make judge` builds it and runs this, some minutes"]
+fn a_terminal_of_the_real_kubelet_has_its_size() {
+    let Some(fixture) = fixture(Translate::Kubelet) else {
+        return;
+    };
+    local::sized_terminal(&fixture.kubeconfig);
 }
 
 /// All of them before the real API server, one after the other: it is started once.
