@@ -50,7 +50,7 @@ func (s *supervisor) obey(ctx context.Context, words []string) error {
 	case len(words) == 1 && words[0] == "wait":
 		return s.whileAlive(ctx, s.ready)
 	case len(words) == 3 && words[0] == "kill":
-		return s.killContainer(words[1], words[2])
+		return s.killContainer(ctx, words[1], words[2])
 	case len(words) == 2:
 		return s.obeyFor(ctx, words[0], words[1])
 	}
@@ -81,7 +81,7 @@ func (s *supervisor) obeyFor(ctx context.Context, verb, name string) error {
 }
 
 // killContainer kills a container's main process. The pod may be named NAMESPACE/POD.
-func (s *supervisor) killContainer(pod, container string) error {
+func (s *supervisor) killContainer(ctx context.Context, pod, container string) error {
 	namespace := podNamespace
 	if before, after, found := strings.Cut(pod, "/"); found {
 		namespace, pod = before, after
@@ -90,5 +90,11 @@ func (s *supervisor) killContainer(pod, container string) error {
 	if err != nil {
 		return err
 	}
-	return syscall.Kill(pid, syscall.SIGKILL)
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		return err
+	}
+	for isAlive(pid) && ctx.Err() == nil {
+		time.Sleep(time.Millisecond)
+	}
+	return ctx.Err()
 }

@@ -255,9 +255,13 @@ func (c *container) status() *cri.ContainerStatus {
 		LogPath:     c.logPath(),
 	}
 	if c.state == cri.ContainerState_CONTAINER_EXITED {
-		s.Reason = "Error"
-		if c.exitCode == 0 {
+		switch {
+		case c.started == 0:
+			s.Reason = "StartError"
+		case c.exitCode == 0:
 			s.Reason = "Completed"
+		default:
+			s.Reason = "Error"
 		}
 	}
 	return s

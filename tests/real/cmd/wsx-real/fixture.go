@@ -91,7 +91,9 @@ func (f *fixture) running(namespace, pod, container string) (pid int, id string,
 	if err != nil {
 		return 0, "", fmt.Errorf("pod %s has no running container %s", pod, container)
 	}
-	_, err = fmt.Sscan(string(text), &pid, &id)
+	if _, err = fmt.Sscan(string(text), &pid, &id); err == nil && !isAlive(pid) {
+		err = fmt.Errorf("pod %s has a container %s which has just ended", pod, container)
+	}
 	return pid, id, err
 }
 

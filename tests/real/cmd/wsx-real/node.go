@@ -131,8 +131,8 @@ func (f *fixture) kubeletOptions() (*options.KubeletServer, error) {
 	c.ImageGCHighThresholdPercent = 100
 	c.LocalStorageCapacityIsolation = false
 	c.MakeIPTablesUtilChains = false
-	// A crashing container comes back soon, and again and again.
-	c.CrashLoopBackOff.MaxContainerRestartPeriod = &meta.Duration{Duration: 4 * time.Second}
+	// A crashing or killed container comes back soon, however often.
+	c.CrashLoopBackOff.MaxContainerRestartPeriod = &meta.Duration{Duration: time.Second}
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		return nil, err

@@ -21,6 +21,8 @@ import (
 const (
 	podNamespace = "default"
 	serverPort   = 8080
+	// ours labels the fixture's own pods; what tests create beside them may be in any state.
+	ours = "wsx.test/fixture"
 )
 
 // pods returns all pods; every one runs, but done-0 (completed) and crash-0 (fails every few seconds). The program is wsx-pod.
@@ -71,7 +73,7 @@ func runs(name string, command ...string) core.Container {
 func pod(name, app string, containers ...core.Container) *core.Pod {
 	grace := int64(1)
 	return &core.Pod{
-		ObjectMeta: meta.ObjectMeta{Name: name, Labels: map[string]string{"app": app}},
+		ObjectMeta: meta.ObjectMeta{Name: name, Labels: map[string]string{"app": app, ours: "true"}},
 		Spec:       core.PodSpec{NodeName: nodeName, Containers: containers, TerminationGracePeriodSeconds: &grace},
 	}
 }
@@ -163,7 +165,7 @@ func (f *fixture) waitForPods(ctx context.Context, client kubernetes.Interface) 
 
 // unready names something which is not ready yet.
 func (f *fixture) unready(ctx context.Context, client kubernetes.Interface) (string, error) {
-	list, err := client.CoreV1().Pods(podNamespace).List(ctx, meta.ListOptions{})
+	list, err := client.CoreV1().Pods(podNamespace).List(ctx, meta.ListOptions{LabelSelector: ours})
 	if err != nil {
 		return "", err
 	}

@@ -7,6 +7,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -52,6 +53,17 @@ func exitCode(err error) int {
 		return 128 + int(status.Signal())
 	}
 	return exit.ExitCode()
+}
+
+// isAlive says whether a process exists and is no zombie.
+func isAlive(pid int) bool {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return false
+	}
+	// The state follows the name, which may hold anything, in parentheses.
+	end := bytes.LastIndex(text, []byte(") "))
+	return end >= 0 && !bytes.HasPrefix(text[end+2:], []byte("Z"))
 }
 
 // killMarked kills every process whose environment has the marker, and returns how many there were.

@@ -74,6 +74,7 @@ func supervise(arguments []string) (int, error) {
 	ctx, lines := readLines(ctx)
 	if err := s.start(ctx); err != nil {
 		if ctx.Err() != nil {
+			say("told to end before it was ready: a signal, or the end of standard input")
 			return 0, nil
 		}
 		return 1, err
