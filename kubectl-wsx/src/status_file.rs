@@ -19,7 +19,7 @@
 //! | `unwritten` | bytes of those that could not be written here |
 //! | `close_code` | code of the server's Close frame |
 //! | `protocol` | subprotocol that was agreed |
-//! | `confidence` | `confirmed`, or `unchecked` where a code of 0 could not be looked into |
+//! | `confidence` | of a code of 0: `confirmed` (v4), `checked` or `unchecked` (v5, looked into or not) |
 //! | `pod`, `container` | where the command ran, as far as it was looked up or named |
 
 use std::fs::{File, OpenOptions};

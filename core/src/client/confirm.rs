@@ -71,7 +71,7 @@ pub(super) async fn confirm(
         .await
         .map_err(|error| doubt(error.report()))?;
     match (judge(&answer)?, same) {
-        (Judgement::Answered, Some(true)) => Ok(Confidence::Confirmed),
+        (Judgement::Answered, Some(true)) => Ok(Confidence::Checked),
         _ => Ok(Confidence::Unchecked),
     }
 }

@@ -29,7 +29,11 @@ impl ExitStatus {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Confidence {
-    /// The protocol cannot say this by mistake, or it was looked into.
+    /// A `Success` of a protocol that may report one for a lost stream (`v5`), and afterwards the
+    /// node answered for the same container. A stream that broke between API server, node and
+    /// runtime while all three lived is still reported as success: only `v4` shows that.
+    Checked,
+    /// The protocol cannot say this by mistake.
     Confirmed,
     /// A `Success` of a protocol that may report one for a lost node, not looked into because that
     /// was not wanted or not allowed.
@@ -41,6 +45,7 @@ impl Confidence {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Checked => "checked",
             Self::Confirmed => "confirmed",
             Self::Unchecked => "unchecked",
         }

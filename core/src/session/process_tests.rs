@@ -176,7 +176,7 @@ async fn output_and_status_arrive_in_order() {
 #[tokio::test]
 async fn a_success_that_needs_proof_is_looked_into() {
     for (answer, expected) in [
-        (Ok(Confidence::Confirmed), Ok(Confidence::Confirmed)),
+        (Ok(Confidence::Checked), Ok(Confidence::Checked)),
         (Ok(Confidence::Unchecked), Ok(Confidence::Unchecked)),
         (
             Err(Error::new(ErrorKind::Lost, "node gone")),

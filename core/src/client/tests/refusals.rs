@@ -235,7 +235,7 @@ async fn verified(log: u16, after: &'static str) -> Result<Confidence, ErrorKind
 
 #[tokio::test]
 async fn a_success_of_v5_is_looked_into() {
-    assert_eq!(verified(200, "a").await, Ok(Confidence::Confirmed));
+    assert_eq!(verified(200, "a").await, Ok(Confidence::Checked));
     assert_eq!(verified(403, "a").await, Ok(Confidence::Unchecked));
     assert_eq!(verified(500, "a").await, Err(ErrorKind::Lost));
     assert_eq!(verified(200, "b").await, Err(ErrorKind::Lost));
