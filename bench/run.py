@@ -27,8 +27,9 @@ import time
 import urllib.parse
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-WSX = os.path.join(ROOT, "target/release/kubectl-wsx")
-CLUSTER = os.path.join(ROOT, "target/release/wsx-test-cluster")
+TARGET = os.environ.get("CARGO_TARGET_DIR") or os.path.join(ROOT, "target")
+WSX = os.path.join(TARGET, "release/kubectl-wsx")
+CLUSTER = os.path.join(TARGET, "release/wsx-test-cluster")
 GIB = 1 << 30
 FRAME = 32768
 
@@ -157,7 +158,7 @@ def main():
     cluster = subprocess.Popen([CLUSTER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     kubeconfig = cluster.stdout.readline().strip()
     rows = {}
-    log = open(os.path.join(ROOT, "target/bench.jsonl"), "a")
+    log = open(os.path.join(TARGET, "bench.jsonl"), "a")
 
     def record(what, who, sample):
         rows.setdefault(what, {}).setdefault(who, []).append(sample)

@@ -3,7 +3,8 @@
 # Every step checks what it shows, so a tour that ends well has proven something.
 set -u
 
-bin=$(cd "$(dirname "$0")/.." && pwd)/target/debug
+root=$(cd "$(dirname "$0")/.." && pwd)
+bin=${CARGO_TARGET_DIR:-$root/target}/debug
 scratch=$(mktemp -d)
 failures=0
 
