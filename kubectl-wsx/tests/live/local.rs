@@ -6,8 +6,9 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
-use crate::support::{bare, cluster, finish, pattern, run, wait, words, wsx};
+use crate::support::{PATIENCE, bare, cluster, finish, pattern, run, wait, words, wsx};
 
 const GEN: &str = "exec web-0 -c app -- gen 1M";
 
@@ -181,6 +182,44 @@ fn stdin_from_a_pipe_arrives_whole() {
     let run = finish(child);
     writer.join().unwrap();
     run.expect(0, &[]).prints(pattern(4 << 20));
+}
+
+#[test]
+fn stdin_flows_while_stdout_is_blocked() {
+    const OUT: usize = 32 << 20;
+    let cluster = cluster();
+    let script = format!("head -c {OUT} /dev/zero & cat >got; mv got done; wait");
+    let mut command = wsx(
+        &cluster,
+        [
+            "exec", "-i", "web-0", "-c", "app", "--", "sh", "-c", &script,
+        ],
+    );
+    command.stdin(crate::support::pattern_file(4 << 20));
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Nobody reads stdout until all of the input is there.
+    let done = cluster
+        .container_directory("default", "web-0", "app")
+        .join("done");
+    let begin = Instant::now();
+    while !done.exists() {
+        assert!(begin.elapsed() < PATIENCE, "the input does not arrive");
+        std::thread::yield_now();
+    }
+    assert!(fs::read(done).unwrap() == pattern(4 << 20));
+    let mut output = Vec::new();
+    child
+        .stdout
+        .take()
+        .unwrap()
+        .read_to_end(&mut output)
+        .unwrap();
+    finish(child).expect(0, &[]);
+    assert_eq!(output.len(), OUT);
 }
 
 #[test]
