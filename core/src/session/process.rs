@@ -176,7 +176,14 @@ impl Process {
         )]
         tokio::spawn(async move {
             let (machine, ending) = driver::drive(driver).await;
-            counted.unasked.store(machine.dropped(), Ordering::Relaxed);
+            let unasked = machine.dropped();
+            counted.unasked.store(unasked, Ordering::Relaxed);
+            if unasked > 0 {
+                tracing::warn!(
+                    bytes = unasked,
+                    "dropped what came for streams nobody asked for"
+                );
+            }
             let outcome = conclude(&machine, &ending, setup.subprotocol, &limits, confirm).await;
             outcome_tx.send_replace(Some(outcome));
         });
