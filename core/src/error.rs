@@ -127,6 +127,8 @@ struct Inner {
     message: String,
     why: Option<String>,
     remedies: Vec<String>,
+    http_status: Option<u16>,
+    reason: Option<String>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
@@ -138,6 +140,8 @@ impl Error {
             message: message.into(),
             why: None,
             remedies: Vec::new(),
+            http_status: None,
+            reason: None,
             source: None,
         }))
     }
@@ -153,6 +157,20 @@ impl Error {
     #[must_use]
     pub fn remedy(mut self, remedy: impl Into<String>) -> Self {
         Arc::make_mut(&mut self.0).remedies.push(remedy.into());
+        self
+    }
+
+    /// Adds the status of the HTTP answer that refused.
+    #[must_use]
+    pub fn answered(mut self, http_status: u16) -> Self {
+        Arc::make_mut(&mut self.0).http_status = Some(http_status);
+        self
+    }
+
+    /// Adds the one word of a Kubernetes `Status` that programs branch on, without foreign controls.
+    #[must_use]
+    pub fn with_reason(mut self, reason: Option<String>) -> Self {
+        Arc::make_mut(&mut self.0).reason = reason.filter(|reason| !reason.is_empty());
         self
     }
 
@@ -179,6 +197,18 @@ impl Error {
     #[must_use]
     pub fn remedies(&self) -> &[String] {
         &self.0.remedies
+    }
+
+    /// Returns the status of the HTTP answer that refused, where there was one.
+    #[must_use]
+    pub fn http_status(&self) -> Option<u16> {
+        self.0.http_status
+    }
+
+    /// Returns the reason of a Kubernetes `Status`, such as `NotFound`, where there was one.
+    #[must_use]
+    pub fn reason(&self) -> Option<&str> {
+        self.0.reason.as_deref()
     }
 
     /// Returns this message and those of all causes, joined with ": ".
@@ -286,7 +316,7 @@ mod tests {
 
     #[test]
     fn words_of_the_system_have_no_numbers() {
-        let missing = std::fs::read("/nonexistent").unwrap_err();
+        let missing = std::fs::read("/nonexistent/file").unwrap_err();
         let error = Error::new(ErrorKind::LocalIo, "cannot read").caused_by(missing);
         assert_eq!(error.report(), "cannot read: No such file or directory");
     }

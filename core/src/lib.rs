@@ -31,4 +31,4 @@ pub use protocol::request::{AttachOptions, ExecOptions, Limits, Offer, Size, Ver
 pub use protocol::status::{Confidence, ExitStatus};
 pub use protocol::subprotocol::Subprotocol;
 #[cfg(feature = "session")]
-pub use session::{Chunk, Process, Report, Stream};
+pub use session::{Chunk, Completed, Lines, Pipe, Process, Report, Stream, Taken};

@@ -33,6 +33,7 @@ pub struct Config {
     pub(super) impersonate_uid: Option<String>,
     pub(super) insecure_skip_tls_verify: bool,
     pub(super) kubeconfig: Option<PathBuf>,
+    pub(super) kubeconfig_text: Option<SecretString>,
     pub(super) namespace: Option<String>,
     pub(super) observer: Option<Observer>,
     pub(super) password: Option<SecretString>,
@@ -59,6 +60,7 @@ impl Default for Config {
             impersonate_uid: None,
             insecure_skip_tls_verify: false,
             kubeconfig: None,
+            kubeconfig_text: None,
             namespace: None,
             observer: None,
             password: None,
@@ -122,6 +124,13 @@ impl Config {
         user: Option<String>,
         /// Sets the user name of basic authentication.
         username: Option<String>,
+    }
+
+    /// Sets the kubeconfig itself, for callers that hold one in memory; it wins over all files.
+    #[must_use]
+    pub fn kubeconfig_text(mut self, text: impl Into<Option<String>>) -> Self {
+        self.kubeconfig_text = text.into().map(SecretString::from);
+        self
     }
 
     /// Sets the password of basic authentication.

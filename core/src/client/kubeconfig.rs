@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use kube::config::{AuthInfo, Cluster, Context, Kubeconfig, KubeconfigError};
+use secrecy::ExposeSecret as _;
 
 use super::config::{Config, Environment};
 use crate::error::{Error, ErrorKind, Result, plain};
@@ -21,7 +22,7 @@ pub(super) struct Selection {
 }
 
 /// Files in order of precedence: the first that has an entry wins it (client-go loader.go).
-struct Files(Vec<(PathBuf, Kubeconfig)>);
+struct Files(Vec<(Option<PathBuf>, Kubeconfig)>);
 
 /// Finds the entries for this configuration: files first, then the cluster around us.
 ///
@@ -47,9 +48,16 @@ pub(super) fn select(config: &Config, environment: &Environment) -> Result<Selec
 
 impl Files {
     fn read(config: &Config, environment: &Environment) -> Result<Self> {
+        if let Some(text) = &config.kubeconfig_text {
+            let parsed = Kubeconfig::from_yaml(text.expose_secret());
+            let kubeconfig = parsed.map_err(|error| {
+                unusable("the given kubeconfig cannot be used".to_owned(), &error)
+            })?;
+            return Ok(Self(vec![(None, kubeconfig)]));
+        }
         if let Some(path) = &config.kubeconfig {
             return match read(path)? {
-                Some(kubeconfig) => Ok(Self(vec![(path.clone(), kubeconfig)])),
+                Some(kubeconfig) => Ok(Self(vec![(Some(path.clone()), kubeconfig)])),
                 None => Err(Error::new(
                     ErrorKind::Config,
                     format!("the kubeconfig {} does not exist", path.display()),
@@ -60,7 +68,7 @@ impl Files {
         let mut files = Vec::new();
         for path in paths(environment) {
             if let Some(kubeconfig) = read(&path)? {
-                files.push((path, kubeconfig));
+                files.push((Some(path), kubeconfig));
             }
         }
         Ok(Self(files))
@@ -94,7 +102,7 @@ impl Files {
         let (user_file, user) = match &user_name {
             Some(name) => {
                 let (path, user) = self.user(name)?;
-                (Some(path), user)
+                (path, user)
             }
             None => (None, AuthInfo::default()),
         };
@@ -142,7 +150,7 @@ impl Files {
         })
     }
 
-    fn user(&self, name: &str) -> Result<(PathBuf, AuthInfo)> {
+    fn user(&self, name: &str) -> Result<(Option<PathBuf>, AuthInfo)> {
         for (path, file) in &self.0 {
             if let Some(entry) = file.auth_infos.iter().find(|entry| entry.name == name) {
                 return Ok((path.clone(), entry.auth_info.clone().unwrap_or_default()));
@@ -191,10 +199,6 @@ fn paths(environment: &Environment) -> Vec<PathBuf> {
 
 /// Reads one file; a missing one is nothing, as for client-go.
 fn read(path: &Path) -> Result<Option<Kubeconfig>> {
-    let broken = |why: String| {
-        let message = format!("the kubeconfig {} cannot be used", path.display());
-        Error::new(ErrorKind::Config, message).because(why)
-    };
     match Kubeconfig::read_from(path) {
         Ok(kubeconfig) => Ok(Some(kubeconfig)),
         Err(KubeconfigError::ReadConfig(error, _))
@@ -202,9 +206,18 @@ fn read(path: &Path) -> Result<Option<Kubeconfig>> {
         {
             Ok(None)
         }
-        Err(KubeconfigError::ReadConfig(error, _)) => Err(broken(plain(&error))),
+        Err(error) => {
+            let message = format!("the kubeconfig {} cannot be used", path.display());
+            Err(unusable(message, &error))
+        }
+    }
+}
+
+fn unusable(message: String, error: &KubeconfigError) -> Error {
+    let why = match error {
+        KubeconfigError::ReadConfig(error, _) => plain(error),
         // The parser's own words may quote the file, and with it secrets: only the place is told.
-        Err(KubeconfigError::Parse(error)) => Err(broken(match error.location() {
+        KubeconfigError::Parse(error) => match error.location() {
             Some(place) => {
                 format!(
                     "it is no kubeconfig: see line {}, column {}",
@@ -213,9 +226,10 @@ fn read(path: &Path) -> Result<Option<Kubeconfig>> {
                 )
             }
             None => "it is no kubeconfig".to_owned(),
-        })),
-        Err(error) => Err(broken(plain(&error))),
-    }
+        },
+        error => plain(error),
+    };
+    Error::new(ErrorKind::Config, message).because(why)
 }
 
 /// Returns what a pod is given to reach its own cluster (client-go rest/config.go).
@@ -319,6 +333,20 @@ contexts: [{name: two, context: {cluster: b, user: u}}]
             let paths = names.iter().map(|name| self.path(name));
             std::env::join_paths(paths).unwrap().into_string().unwrap()
         }
+    }
+
+    #[test]
+    fn a_kubeconfig_in_memory_wins_over_files_and_is_never_quoted() {
+        let home = Home::new(&[("one", ONE)]);
+        let variables = [("KUBECONFIG", &*home.list(&["one"]))];
+        let given = Config::default().kubeconfig_text(TWO.to_owned());
+        let selection = home.select(&given, &variables).unwrap();
+        assert_eq!(selection.cluster.server.as_deref(), Some("https://b"));
+        assert_eq!(selection.user_file, None);
+        let broken = Config::default().kubeconfig_text("users: [s3cret".to_owned());
+        let error = home.select(&broken, &variables).unwrap_err();
+        assert!(error.why().unwrap().starts_with("it is no kubeconfig"));
+        assert!(!format!("{error:?} {}", error.report()).contains("s3cret"));
     }
 
     /// kube-client.md A.6 #2.

@@ -11,6 +11,8 @@ use crate::protocol::text::excerpt;
 
 /// How much of a foreign text a person is shown.
 const SHOWN: usize = 2048;
+/// The same of its reason, which is one word.
+const REASON: usize = 80;
 
 /// An answer with as much of its body as was wanted.
 pub(super) struct Answer {
@@ -72,6 +74,13 @@ impl Answer {
     }
 
     fn explain(&self, otherwise: ErrorKind) -> Error {
+        let reason = self.status_object().and_then(|status| status.reason);
+        self.in_words(otherwise)
+            .answered(self.status.as_u16())
+            .with_reason(reason.map(|reason| excerpt(reason.as_bytes(), REASON)))
+    }
+
+    fn in_words(&self, otherwise: ErrorKind) -> Error {
         let text = excerpt(&self.body, SHOWN);
         let status = self.status_object();
         let message = status.as_ref().and_then(|status| status.message.clone());
@@ -140,7 +149,7 @@ impl Answer {
                     Some(reason) => {
                         format!(
                             "Error from server ({}): {message}",
-                            excerpt(reason.as_bytes(), 80)
+                            excerpt(reason.as_bytes(), REASON)
                         )
                     }
                     None => format!("Error from server: {message}"),
@@ -219,6 +228,8 @@ mod tests {
         let error = answer(403, &[], &status("Forbidden", "no")).upgrade_refusal("exec");
         assert_eq!(error.kind(), ErrorKind::Forbidden);
         assert_eq!(error.to_string(), "Error from server (Forbidden): no");
+        assert_eq!(error.http_status(), Some(403));
+        assert_eq!(error.reason(), Some("Forbidden"));
         assert!(error.remedies()[0].starts_with("allow get and create on pods/exec"));
     }
 

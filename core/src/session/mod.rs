@@ -5,12 +5,15 @@
 //! - `driver`: the only pump
 //! - `outcome`: what the last word and the ending mean together
 //! - [`process`]: exec and attach as a running thing
+//! - [`pipe`]: its two outputs, read apart
 
 mod driver;
 mod outcome;
+pub mod pipe;
 pub mod process;
 pub mod queue;
 pub mod transport;
 
+pub use pipe::{Lines, Pipe, Taken};
 pub use process::{Chunk, Completed, Exit, Output, Process, Report, Stdin, Stream};
 pub use transport::{Dial, Io, Upgraded};

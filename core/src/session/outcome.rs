@@ -32,15 +32,18 @@ pub(super) fn read(
             code,
             confidence: Confidence::Confirmed,
         }),
-        Some(Verdict::NotStarted { message, .. }) => Err(not_started(&message)),
-        Some(Verdict::Failed { message, .. }) => Err(Error::new(
+        Some(Verdict::NotStarted { reason, message }) => {
+            Err(not_started(&message).with_reason(reason.as_deref().map(escape)))
+        }
+        Some(Verdict::Failed { reason, message }) => Err(Error::new(
             ErrorKind::Lost,
             format!(
                 "the session failed without an exit code: {}",
                 escape(&message)
             ),
         )
-        .because("the failure came after the start, or does not say that nothing was started")),
+        .because("the failure came after the start, or does not say that nothing was started")
+        .with_reason(reason.as_deref().map(escape))),
         Some(Verdict::Unreadable { problem }) => Err(Error::new(
             ErrorKind::Protocol,
             format!("the exit status cannot be read, so the outcome is not known: {problem}"),

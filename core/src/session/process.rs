@@ -105,6 +105,7 @@ pub struct Process {
 #[derive(Debug)]
 pub struct Output {
     events: queue::Receiver<Event>,
+    tally: Arc<Tally>,
 }
 
 /// The input side of a [`Process`]. Dropping it ends the input.
@@ -170,6 +171,10 @@ impl Process {
         let limits = setup.limits;
         let confirm = setup.confirm.map(|confirm| within(setup.deadline, confirm));
         let counted = Arc::clone(&tally);
+        let output = Output {
+            events: event_rx,
+            tally: Arc::clone(&tally),
+        };
         #[expect(
             clippy::disallowed_methods,
             reason = "the handle's drop ends this task"
@@ -193,7 +198,7 @@ impl Process {
             tally,
         });
         Self {
-            output: Output { events: event_rx },
+            output,
             stdin: setup.streams.stdin.then_some(Stdin {
                 commands: command_tx,
             }),
@@ -253,12 +258,12 @@ impl Process {
         exit.wait().await
     }
 
-    /// Sends all input, takes all output, and waits for the exit status.
+    /// Sends all input, takes all output, and waits for the exit status. At most `limit` bytes of
+    /// stdout and stderr together are kept: more close the session, with a status of kind `Closed`.
     ///
-    /// # Errors
-    /// As [`wait`](Self::wait). Output that came before an error is lost; take it piece by piece
-    /// where that matters.
-    pub async fn communicate(self, input: Bytes) -> Result<Completed> {
+    /// # Cancel safety
+    /// Dropping the future closes the session; the output so far is gone.
+    pub async fn communicate(self, input: Bytes, limit: Option<usize>) -> Completed {
         let (mut output, stdin, exit) = self.split();
         let feed = async {
             if let Some(mut stdin) = stdin {
@@ -268,20 +273,36 @@ impl Process {
         };
         let drain = async {
             let (mut stdout, mut stderr) = (BytesMut::new(), BytesMut::new());
+            let mut room = limit.unwrap_or(usize::MAX);
             while let Some(chunk) = output.next().await {
+                let kept = chunk.data.len().min(room);
+                room -= kept;
                 match chunk.stream {
-                    Stream::Stdout => stdout.extend_from_slice(&chunk.data),
-                    Stream::Stderr => stderr.extend_from_slice(&chunk.data),
+                    Stream::Stdout => stdout.extend_from_slice(&chunk.data[..kept]),
+                    Stream::Stderr => stderr.extend_from_slice(&chunk.data[..kept]),
+                }
+                if kept < chunk.data.len() {
+                    exit.close();
+                    return (stdout.freeze(), stderr.freeze(), limit);
                 }
             }
-            (stdout.freeze(), stderr.freeze())
+            (stdout.freeze(), stderr.freeze(), None)
         };
-        let ((), (stdout, stderr)) = futures_util::future::join(feed, drain).await;
-        Ok(Completed {
-            status: exit.wait().await?,
+        let ((), (stdout, stderr, exceeded)) = futures_util::future::join(feed, drain).await;
+        let status = match exceeded {
+            Some(limit) => Err(Error::new(
+                ErrorKind::Closed,
+                format!("the command wrote more than the {limit} bytes that were wanted"),
+            )
+            .because("the session was closed; the remote process may live on")),
+            None => exit.wait().await,
+        };
+        Completed {
+            status,
             stdout,
             stderr,
-        })
+            report: exit.report(),
+        }
     }
 
     /// Ends the session and waits until the connection is gone.
@@ -295,15 +316,20 @@ impl Process {
 }
 
 /// A process that has ended, with all it said.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Completed {
     /// How it ended.
-    pub status: ExitStatus,
-    /// All of its output.
+    ///
+    /// # Errors
+    /// As [`Process::wait`], and `Closed` when there was more output than wanted.
+    pub status: Result<ExitStatus>,
+    /// Its output: all of it, unless `status` is an error.
     pub stdout: Bytes,
-    /// All of its error output.
+    /// Its error output: all of it, unless `status` is an error.
     pub stderr: Bytes,
+    /// What was moved.
+    pub report: Report,
 }
 
 impl Output {
@@ -320,10 +346,30 @@ impl Output {
     /// # Cancel safety
     /// Nothing is lost.
     pub async fn next_batch(&mut self, batch: &mut Vec<Chunk>) -> bool {
+        poll_fn(|cx| self.poll_batch(cx, batch)).await
+    }
+
+    /// Takes all that is there without waiting; `Some(false)` at the end, `None` when nothing is.
+    pub fn try_batch(&mut self, batch: &mut Vec<Chunk>) -> Option<bool> {
         let mut events = Vec::new();
-        let more = poll_fn(|cx| self.events.poll_batch(cx, &mut events)).await;
+        let more = self.events.try_batch(&mut events);
         batch.extend(events.into_iter().map(Chunk::from));
         more
+    }
+
+    /// The poll form of [`next_batch`](Self::next_batch).
+    pub fn poll_batch(&mut self, cx: &mut Context<'_>, batch: &mut Vec<Chunk>) -> Poll<bool> {
+        let mut events = Vec::new();
+        let more = self.events.poll_batch(cx, &mut events);
+        batch.extend(events.into_iter().map(Chunk::from));
+        more
+    }
+
+    /// Counts what a reader of this output dropped.
+    pub(super) fn count_discarded(&self, bytes: usize) {
+        self.tally
+            .discarded
+            .fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     /// The poll form of [`next`](Self::next).
@@ -331,6 +377,19 @@ impl Output {
         self.events
             .poll_next(cx)
             .map(|event| event.map(Chunk::from))
+    }
+}
+
+#[cfg(test)]
+impl Output {
+    pub(super) fn for_tests() -> (queue::Sender<Event>, Self) {
+        let (sender, events) = queue::channel(OUTPUT_LIMIT);
+        let tally = Arc::new(Tally::new(Subprotocol::V5));
+        (sender, Self { events, tally })
+    }
+
+    pub(super) fn report(&self) -> Report {
+        self.tally.report()
     }
 }
 
@@ -355,13 +414,41 @@ impl Stdin {
             let room = poll_fn(|cx| self.commands.poll_room(cx)).await;
             let piece = data.split_to(data.len().min(INPUT_PIECE));
             if !room || self.commands.push(Command::Stdin(piece)).is_err() {
-                return Err(Error::new(
-                    ErrorKind::Closed,
-                    "the remote side takes no more input",
-                ));
+                return Err(takes_no_more());
             }
         }
         Ok(())
+    }
+
+    /// Hands over all of `data` at once, whatever the room; tells whether there is room for more. The
+    /// caller bounds what waits: [`poll_drained`](Self::poll_drained), [`waiting`](Self::waiting).
+    ///
+    /// # Errors
+    /// `Closed` when the remote side takes no more.
+    pub fn try_write(&self, mut data: Bytes) -> Result<bool> {
+        while !data.is_empty() {
+            let piece = data.split_to(data.len().min(INPUT_PIECE));
+            if self.commands.push(Command::Stdin(piece)).is_err() {
+                return Err(takes_no_more());
+            }
+        }
+        Ok(self.commands.used() < INPUT_LIMIT)
+    }
+
+    /// Returns about how many bytes wait to be sent.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.commands.used()
+    }
+
+    /// Waits until there is room for more. Only the last one who waits is woken.
+    ///
+    /// # Errors
+    /// `Closed` when the remote side takes no more.
+    pub fn poll_drained(&self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        self.commands
+            .poll_room(cx)
+            .map(|room| if room { Ok(()) } else { Err(takes_no_more()) })
     }
 
     /// Ends the input: the command sees end of file. `v4` and older cannot say it, and a terminal
@@ -377,6 +464,10 @@ impl Stdin {
     pub async fn closed(&self) {
         poll_fn(|cx| self.commands.poll_closed(cx)).await;
     }
+}
+
+fn takes_no_more() -> Error {
+    Error::new(ErrorKind::Closed, "the remote side takes no more input")
 }
 
 impl Drop for Stdin {
@@ -407,6 +498,15 @@ impl Exit {
                     "the session's task was ended with its runtime",
                 ))
             })
+    }
+
+    /// Returns the exit status, where it is known already.
+    ///
+    /// # Errors
+    /// As [`Process::wait`].
+    #[must_use]
+    pub fn try_wait(&self) -> Option<Result<ExitStatus>> {
+        self.outcome.borrow().clone()
     }
 
     /// Says the terminal's new size; of several that wait only the last is sent.

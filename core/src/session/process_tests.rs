@@ -409,8 +409,11 @@ async fn after_the_status_a_close_is_awaited_for_five_seconds() {
     server.data(1, b"all").await;
     server.success().await;
     let begin = Instant::now();
-    let done = process.communicate(Bytes::new()).await.unwrap();
-    assert_eq!((done.status.code, &done.stdout[..]), (0, &b"all"[..]));
+    let done = process.communicate(Bytes::new(), None).await;
+    assert_eq!(
+        (done.status.unwrap().code, &done.stdout[..]),
+        (0, &b"all"[..])
+    );
     assert_eq!(begin.elapsed().as_secs(), 5);
 }
 
@@ -423,11 +426,47 @@ async fn output_after_the_status_is_all_only_with_a_close() {
         if closes {
             server.close().await;
         }
-        let done = process.communicate(Bytes::new()).await;
-        let told = done.map(|done| done.stdout).map_err(|error| error.kind());
-        let all = Ok(Bytes::from_static(b"late"));
-        assert_eq!(told, if closes { all } else { Err(ErrorKind::Lost) });
+        let done = process.communicate(Bytes::new(), None).await;
+        let told = done.status.map_err(|error| error.kind()).map(|_| ());
+        assert_eq!(told, if closes { Ok(()) } else { Err(ErrorKind::Lost) });
+        assert_eq!(done.stdout, "late");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_output_than_wanted_closes_the_session_and_keeps_what_was_wanted() {
+    let (mut server, process) = start(1024, |_| ());
+    server.data(1, b"wan").await;
+    server.data(2, b"ted too much").await;
+    let done = process.communicate(Bytes::new(), Some(6)).await;
+    assert_eq!(done.status.unwrap_err().kind(), ErrorKind::Closed);
+    assert_eq!((done.stdout, done.stderr), ("wan".into(), "ted".into()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn input_handed_over_at_once_is_sent_and_room_is_told() {
+    let (mut server, mut process) = start(1024, |_| ());
+    let stdin = process.stdin().unwrap();
+    assert!(stdin.try_write(Bytes::from_static(b"abc")).unwrap());
+    assert!(!stdin.try_write(Bytes::from(vec![0; 100_000])).unwrap());
+    assert!(stdin.waiting() > 100_000);
+    let mut received = 0;
+    while received < 100_003 {
+        received += server.frame().await.unwrap().payload.len() - 1;
+    }
+    poll_fn(|cx| stdin.poll_drained(cx)).await.unwrap();
+    drop(process);
+    let gone = poll_fn(|cx| {
+        std::task::ready!(stdin.poll_drained(cx)).map_or_else(
+            |error| Poll::Ready(error.kind()),
+            |()| {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            },
+        )
+    });
+    assert_eq!(gone.await, ErrorKind::Closed);
+    assert!(stdin.try_write(Bytes::from_static(b"x")).is_err());
 }
 
 #[tokio::test(start_paused = true)]
@@ -442,8 +481,9 @@ async fn a_reader_that_pauses_gets_what_follows_the_status() {
         server
     });
     tokio::time::sleep(Duration::from_secs(60)).await;
-    let done = process.communicate(Bytes::new()).await.unwrap();
-    assert_eq!((done.status.code, done.stdout.len()), (0, 1_000_000));
+    let done = process.communicate(Bytes::new(), None).await;
+    let code = done.status.unwrap().code;
+    assert_eq!((code, done.stdout.len()), (0, 1_000_000));
     drop(sending.await);
 }
 
@@ -567,11 +607,10 @@ async fn a_peer_that_stops_reading_is_still_heard() {
     server.data(1, b"hi").await;
     server.success().await;
     server.close().await;
-    let done = process
-        .communicate(Bytes::from(vec![0; 1 << 20]))
-        .await
-        .unwrap();
-    assert_eq!((done.status.code, &done.stdout[..]), (0, &b"hi"[..]));
+    let input = Bytes::from(vec![0; 1 << 20]);
+    let done = process.communicate(input, None).await;
+    let code = done.status.unwrap().code;
+    assert_eq!((code, &done.stdout[..]), (0, &b"hi"[..]));
 }
 
 /// A stream whose peer has reset the writing side.

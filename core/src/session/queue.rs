@@ -131,6 +131,12 @@ impl<T: Weigh> Sender<T> {
         }
     }
 
+    /// Returns how much of the limit is taken.
+    #[must_use]
+    pub fn used(&self) -> usize {
+        lock(&self.shared).used
+    }
+
     /// Tells whether nobody will take anything any more.
     #[must_use]
     pub fn is_closed(&self) -> bool {
@@ -170,20 +176,34 @@ impl<T: Weigh> Receiver<T> {
 
     /// Waits for at least one item and takes all that are there; ready with `false` at the end.
     pub fn poll_batch(&self, cx: &mut Context<'_>, batch: &mut Vec<T>) -> Poll<bool> {
-        let mut state = lock(&self.shared);
-        if state.items.is_empty() {
-            if state.closed {
-                return Poll::Ready(false);
+        let state = lock(&self.shared);
+        match Self::drain(state, batch) {
+            Ok(more) => Poll::Ready(more),
+            Err(mut state) => {
+                state.reader = Some(cx.waker().clone());
+                Poll::Pending
             }
-            state.reader = Some(cx.waker().clone());
-            return Poll::Pending;
+        }
+    }
+
+    /// Takes all that is there; `Some(false)` at the end, `None` when nothing is there yet.
+    pub fn try_batch(&self, batch: &mut Vec<T>) -> Option<bool> {
+        Self::drain(lock(&self.shared), batch).ok()
+    }
+
+    fn drain<'a>(
+        mut state: MutexGuard<'a, State<T>>,
+        batch: &mut Vec<T>,
+    ) -> Result<bool, MutexGuard<'a, State<T>>> {
+        if state.items.is_empty() {
+            return if state.closed { Ok(false) } else { Err(state) };
         }
         batch.extend(state.items.drain(..));
         state.used = 0;
         let writer = state.wake_writer();
         drop(state);
         wake(writer);
-        Poll::Ready(true)
+        Ok(true)
     }
 
     /// Tells whether nothing is waiting to be taken.

@@ -34,9 +34,9 @@ async fn frames_behind_the_answer_are_not_lost() {
     let home = Home::new(&server.url(), "", "token: t");
     let client = home.client().await.unwrap();
     let process = client.exec("web-0", ["true"], direct()).await.unwrap();
-    let completed = process.communicate(Bytes::new()).await.unwrap();
+    let completed = process.communicate(Bytes::new(), None).await;
     assert_eq!(
-        (completed.stdout.as_ref(), completed.status.code),
+        (completed.stdout.as_ref(), completed.status.unwrap().code),
         (&b"hi"[..], 0)
     );
     let head = &server.heads()[0];
