@@ -17,7 +17,7 @@ use super::faults::{Milliseconds, Unread};
 use super::inlet::{Frame, Inlet, TooLong};
 use super::outlet::{Ended, Outlet, Pulse};
 use super::process::{Process, Streams};
-use super::program::{self, Program};
+use super::program::{self, Content, Program};
 use super::resize::Sizes;
 use super::stdin::Stdin;
 use super::subprotocol::Subprotocol;
@@ -124,9 +124,14 @@ fn begin(
             Stdin::Nowhere,
             Box::pin(async move { outlet.lock().await.conclude(&wire::success()).await }),
         ),
-        Work::Program(Program::Generate { total, frame }) => {
-            (Stdin::Nowhere, Box::pin(generate(total, frame, outlet)))
-        }
+        Work::Program(Program::Generate {
+            content,
+            total,
+            frame,
+        }) => (
+            Stdin::Nowhere,
+            Box::pin(generate(content, total, frame, outlet)),
+        ),
         Work::Program(Program::Sink { limit }) => {
             let (stdin, count_rx) = Stdin::counting(limit);
             let job = async move {
@@ -219,7 +224,7 @@ async fn pump(
     }
 }
 
-async fn generate(total: u64, frame: usize, outlet: Arc<Mutex<Outlet>>) {
+async fn generate(content: Content, total: u64, frame: usize, outlet: Arc<Mutex<Outlet>>) {
     let (frame, prepared) = {
         let outlet = outlet.lock().await;
         let subprotocol = outlet.subprotocol;
@@ -233,14 +238,14 @@ async fn generate(total: u64, frame: usize, outlet: Arc<Mutex<Outlet>>) {
     while position < total {
         // The lock is free between two batches, so that pings are answered.
         let sent = if prepared {
-            position = program::batch(&mut bytes, position, total, frame);
+            position = program::batch(&mut bytes, content, position, total, frame);
             outlet.lock().await.prepared(&bytes).await
         } else {
             let length = usize::try_from(total - position)
                 .unwrap_or(usize::MAX)
                 .min(frame);
             bytes.resize(length, 0);
-            program::pattern(&mut bytes, position);
+            content.fill(&mut bytes, position);
             position += length as u64;
             outlet.lock().await.data(1, &bytes).await
         };
