@@ -9,7 +9,7 @@ type Said = (Option<i32>, String, String);
 fn run_in(environment: &[(&str, &str)], line: &str) -> Said {
     let output = Command::new(env!("CARGO_BIN_EXE_kubectl-wsx"))
         .env_clear()
-        .env("HOME", "/nonexistent")
+        .env("HOME", "/dev/null")
         .envs(environment.iter().copied())
         .args(line.split_whitespace())
         .stdin(Stdio::null())

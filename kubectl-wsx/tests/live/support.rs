@@ -84,7 +84,7 @@ where
     command
         .env_clear()
         .env("PATH", "/usr/local/bin:/usr/bin:/bin")
-        .env("HOME", "/nonexistent");
+        .env("HOME", "/dev/null");
     command.args(arguments).stdin(Stdio::null());
     command
 }
