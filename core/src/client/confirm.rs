@@ -22,20 +22,32 @@ use super::refusal::Answer;
 use super::resolve::{Resolved, pod_path};
 use super::server::Server;
 use crate::error::{Error, ErrorKind, Result};
-use crate::protocol::status::Confidence;
+use crate::protocol::status::{Confidence, ExitStatus};
 
 /// How far apart the clocks of a server and its node may be.
 const SKEW: SignedDuration = SignedDuration::from_secs(5);
+
+/// As [`look`], for a command that is said to have ended with 0.
+///
+/// # Errors
+/// As [`look`].
+pub(super) async fn confirm(
+    server: Arc<Server>,
+    resolved: Resolved,
+    begin: Instant,
+) -> Result<ExitStatus> {
+    let confidence = look(server, resolved, begin).await?;
+    Ok(ExitStatus {
+        code: 0,
+        confidence,
+    })
+}
 
 /// Looks whether node and container are still those that the command began with.
 ///
 /// # Errors
 /// `Lost` when they are not, or nobody can say.
-pub(super) async fn confirm(
-    server: Arc<Server>,
-    resolved: Resolved,
-    begin: Instant,
-) -> Result<Confidence> {
+async fn look(server: Arc<Server>, resolved: Resolved, begin: Instant) -> Result<Confidence> {
     let path = pod_path(&resolved.pod.namespace, &resolved.pod.name);
     let answer = server
         .get_aside(&path, &[])
@@ -156,6 +168,8 @@ mod tests {
             pod: PodRef::new("default", "web-0"),
             container: Some("app".to_owned()),
             container_id: before.map(str::to_owned),
+            stdin: false,
+            tty: false,
         };
         is_same(&resolved, pod, "app", &answer, Duration::from_secs(20))
     }

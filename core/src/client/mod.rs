@@ -5,7 +5,8 @@
 //! - `credentials`, `plugin`, `credential`, `tls`: that identity, kept fresh
 //! - `proxy`, `tunnel`, `connector`, `transport`: one connection, one request
 //! - `server`, `refusal`, `dial`: requests with an identity, what refusals mean, the upgrade
-//! - `target`, `pod`, `resolve`, `confirm`: which pod, which container, and whether it was there to the end
+//! - `target`, `pod`, `resolve`: which pod, which container
+//! - `open`: a session in it; `confirm`, `ended`: what its status was worth
 
 mod config;
 mod confirm;
@@ -13,9 +14,11 @@ mod connector;
 mod credential;
 mod credentials;
 mod dial;
+mod ended;
 mod impersonation;
 mod kubeconfig;
 mod notice;
+mod open;
 mod plugin;
 mod pod;
 mod proxy;
@@ -35,21 +38,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::Deserialize;
-use tokio::time::{Instant, timeout_at};
 
 use self::config::Environment;
-use self::dial::Dialer;
-use self::resolve::Resolved;
+use self::open::Work;
 use self::server::Server;
 use self::settings::Settings;
-use self::stage::Stage;
-use self::target::Target;
 use crate::error::{Error, ErrorKind, Result};
-use crate::protocol::machine::process::Streams;
-use crate::protocol::request::{self, ExecOptions, Verify};
-use crate::protocol::subprotocol::Subprotocol;
-use crate::session::process::{Process, Setup};
-use crate::session::transport::{Dial, Upgraded};
+use crate::protocol::request::{AttachOptions, ExecOptions};
+use crate::session::process::Process;
 
 pub use self::config::Config;
 pub use self::notice::{Level, Notice, Observer};
@@ -137,97 +133,25 @@ impl Client {
         command: impl IntoIterator<Item = impl Into<String>>,
         options: ExecOptions,
     ) -> Result<Process> {
-        let begin = Instant::now();
-        let command: Vec<String> = command.into_iter().map(Into::into).collect();
-        let target = Target::parse(target)?;
-        let namespace = options
-            .namespace
-            .clone()
-            .unwrap_or_else(|| self.namespace().to_owned());
-        target::checked_namespace(&namespace)?;
-        let stage = Stage::new("looking for the pod");
-        let starting = self.start(&target, &namespace, &command, &options, &stage, begin);
-        let Some(limit) = options.timeout else {
-            return starting.await;
-        };
-        timeout_at(begin + limit, starting)
-            .await
-            .unwrap_or_else(|_| {
-                let message = "the time limit passed before the session was open (--timeout)";
-                let why = format!("after {limit:?} it was still {}", stage.name());
-                Err(Error::new(ErrorKind::Timeout, message).because(why))
-            })
+        let command = command.into_iter().map(Into::into).collect();
+        self.open(target, Work::Exec(command), options).await
     }
 
-    async fn start(
-        &self,
-        target: &Target,
-        namespace: &str,
-        command: &[String],
-        options: &ExecOptions,
-        stage: &Stage,
-        begin: Instant,
-    ) -> Result<Process> {
-        // What cannot be asked is refused before anything is sent.
-        let pod = request::PodRef::new(namespace, "x");
-        request::exec(&pod, None, command, options).map_err(server::unusable)?;
-
-        let resolved = resolve::resolve(&self.server, target, namespace, options, stage).await?;
-        stage.enter("opening the session, in which the command may have started");
-        let dialer: Arc<dyn Dial> = Arc::new(Dialer::new(Arc::clone(&self.server), options.limits));
-        let upgraded = self.upgrade(&*dialer, &resolved, command, options).await?;
-        let Some(subprotocol) = upgraded.subprotocol else {
-            return Err(Error::new(
-                ErrorKind::Internal,
-                "an upgrade without a subprotocol",
-            ));
-        };
-        let stderr = options.stderr && !options.tty;
-        let streams = Streams::new(options.stdin, options.stdout, stderr, options.tty);
-        let mut setup = Setup::new(subprotocol, streams, dialer);
-        setup.size = options.size;
-        setup.limits = options.limits;
-        setup.deadline = options.timeout.map(|limit| begin + limit);
-        if subprotocol.success_needs_proof() && options.verify == Verify::Auto {
-            let looking = confirm::confirm(Arc::clone(&self.server), resolved, Instant::now());
-            setup.confirm = Some(Box::pin(looking));
-        }
-        Ok(Process::start(upgraded, setup))
-    }
-
-    /// Offers one subprotocol after the other, each alone, until one is not refused.
-    async fn upgrade(
-        &self,
-        dialer: &dyn Dial,
-        resolved: &Resolved,
-        command: &[String],
-        options: &ExecOptions,
-    ) -> Result<Upgraded> {
-        let offers = options.offers();
-        let mut next = offers.iter().copied().peekable();
-        while let Some(offer) = next.next() {
-            let container = resolved.container.as_deref();
-            let request = request::exec(&resolved.pod, container, command, options)
-                .map_err(server::unusable)?;
-            match (dialer.upgrade(request, vec![offer]).await, next.peek()) {
-                (Err(error), Some(next)) if error.kind() == ErrorKind::Unsupported => {
-                    self.server.tell(&Notice::ProtocolFallback {
-                        refused: offer,
-                        next: *next,
-                    });
-                }
-                (Err(error), None) if error.kind() == ErrorKind::Unsupported => {
-                    return Err(match offers {
-                        [Subprotocol::V5] => {
-                            error.remedy("--protocol v4   # accepts that stdin cannot end")
-                        }
-                        _ => error,
-                    });
-                }
-                (result, _) => return result,
-            }
-        }
-        Err(Error::new(ErrorKind::Internal, "no subprotocol to offer"))
+    /// Joins the main process of a container of `POD` or `TYPE/NAME`: its output from now on, and
+    /// its input where it has one. Its end is the exit code in the status of the pod; a stream that
+    /// ends while the container runs on is an error of kind `Lost`.
+    ///
+    /// A terminal is used where the container has one, whatever [`ExecOptions::tty`] says;
+    /// [`Process::has_terminal`] tells. `preflight` and `verify` have no effect.
+    ///
+    /// # Errors
+    /// As [`exec`](Self::exec); `Invalid` when input is wanted and the container was made without.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the connection; the process is not touched.
+    pub async fn attach(&self, target: &str, options: AttachOptions) -> Result<Process> {
+        let streams = options.streams.preflight(true);
+        self.open(target, Work::Attach, streams).await
     }
 }
 

@@ -56,6 +56,11 @@ pub enum Notice {
         /// What is wrong with it.
         problem: String,
     },
+    /// A terminal was wanted, but the container was made without one.
+    NoTerminal {
+        /// The container.
+        container: String,
+    },
     /// A credential plugin said something on its error output.
     Plugin {
         /// The plugin.
@@ -114,6 +119,7 @@ impl Notice {
             Self::DefaultedContainer { .. } => "defaulted_container",
             Self::InsecureTls { .. } => "insecure_tls",
             Self::KubeconfigTrust { .. } => "kubeconfig_trust",
+            Self::NoTerminal { .. } => "no_terminal",
             Self::Plugin { .. } => "plugin",
             Self::PluginSlow { .. } => "plugin_slow",
             Self::ProtocolFallback { .. } => "protocol_fallback",
@@ -151,6 +157,12 @@ impl fmt::Display for Notice {
                 f,
                 "{} {problem}, and it makes a program run as you",
                 escape(&path.display().to_string())
+            ),
+            // kubectl pkg/cmd/attach/attach.go: the same words.
+            Self::NoTerminal { container } => write!(
+                f,
+                "error: Unable to use a TTY - container {} did not allocate one",
+                escape(container)
             ),
             Self::Plugin { command, line } => write!(f, "{}: {}", escape(command), escape(line)),
             Self::PluginSlow {

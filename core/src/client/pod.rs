@@ -55,6 +55,8 @@ pub(super) struct Spec {
 struct Container {
     name: String,
     restart_policy: Option<String>,
+    stdin: bool,
+    tty: bool,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -90,6 +92,7 @@ pub(super) struct ContainerStatus {
     pub(super) container_id: Option<String>,
     restart_count: i64,
     pub(super) state: State,
+    last_state: State,
 }
 
 /// What a container does. At most one of the three is there.
@@ -117,6 +120,8 @@ struct Waiting {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Terminated {
+    #[serde(rename = "containerID")]
+    container_id: Option<String>,
     reason: Option<String>,
     exit_code: i32,
 }
@@ -273,13 +278,29 @@ impl Pod {
             .map(|container| container.name.as_str())
     }
 
+    /// Tells whether a container was made with stdin, and with a terminal.
+    pub(super) fn streams(&self, container: &str) -> (bool, bool) {
+        let found = self.all().find(|it| it.name == container);
+        found.map_or((false, false), |it| (it.stdin, it.tty))
+    }
+
+    /// Returns the exit code of the instance of a container with this ID, once it has ended.
+    pub(super) fn exit_code(&self, container: &str, id: Option<&str>) -> Option<i32> {
+        let status = self.status_of(container)?;
+        let ended = [&status.state, &status.last_state];
+        ended
+            .into_iter()
+            .filter_map(|state| state.terminated.as_ref())
+            .find(|ended| ended.container_id.as_deref() == id)
+            .map(|ended| ended.exit_code)
+    }
+
     /// Tells whether a command could be started in this container.
-    pub(super) fn readiness(&self, container: &str) -> Readiness {
+    /// `on_completed` are the words for a pod that has ended, before its phase.
+    pub(super) fn readiness(&self, container: &str, on_completed: &str) -> Readiness {
         let phase = self.status.phase.as_deref().unwrap_or("Pending");
         if matches!(phase, "Succeeded" | "Failed") {
-            // kubectl pkg/cmd/exec/exec.go: the same words.
-            let text = "cannot exec into a container in a completed pod; current phase is";
-            return Readiness::Never(format!("{text} {phase}"));
+            return Readiness::Never(format!("{on_completed} {phase}"));
         }
         let Some(status) = self.status_of(container) else {
             // Without a word about the container the phase has to do.

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use tokio::time::{Instant, sleep};
 
 use super::notice::Notice;
+use super::open::Work;
 use super::pod::{Pod, PodList, Readiness, best};
 use super::server::Server;
 use super::stage::Stage;
@@ -28,6 +29,10 @@ pub(super) struct Resolved {
     pub(super) container: Option<String>,
     /// The identity of the container before the command, where the pod was looked at.
     pub(super) container_id: Option<String>,
+    /// Whether it was made with stdin.
+    pub(super) stdin: bool,
+    /// Whether it was made with a terminal.
+    pub(super) tty: bool,
 }
 
 /// Finds the pod and the container, and waits until both run.
@@ -38,6 +43,7 @@ pub(super) async fn resolve(
     server: &Server,
     target: &Target,
     namespace: &str,
+    work: &Work,
     options: &ExecOptions,
     stage: &Stage,
 ) -> Result<Resolved> {
@@ -48,6 +54,8 @@ pub(super) async fn resolve(
                 pod: PodRef::new(namespace, name),
                 container: options.container.clone(),
                 container_id: None,
+                stdin: false,
+                tty: false,
             });
         }
         Target::Pod(name) => Search::Named(pod_path(namespace, name)),
@@ -65,7 +73,7 @@ pub(super) async fn resolve(
                 let (container, notice) = pod.container(wanted)?;
                 // A caller who wants no preflight wants no waiting either.
                 let state = match options.preflight {
-                    true => pod.readiness(&container),
+                    true => pod.readiness(&container, work.on_completed()),
                     false => Readiness::Now,
                 };
                 (state, Some((pod, container, notice)))
@@ -79,10 +87,13 @@ pub(super) async fn resolve(
             (Readiness::Now, Some((pod, container, notice))) => {
                 announce(server, target, pod, count, &container, notice);
                 let status = pod.status_of(&container);
+                let (stdin, tty) = pod.streams(&container);
                 return Ok(Resolved {
                     pod: PodRef::new(namespace, &pod.metadata.name),
                     container_id: status.and_then(|status| status.container_id.clone()),
                     container: Some(container),
+                    stdin,
+                    tty,
                 });
             }
             (Readiness::Never(why), _) => return Err(Error::new(ErrorKind::NotStarted, why)),

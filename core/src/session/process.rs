@@ -74,8 +74,9 @@ pub struct Setup {
     pub deadline: Option<Instant>,
     /// For a second opinion on a silent server.
     pub dial: Arc<dyn Dial>,
-    /// Looks into a success that the protocol may report by mistake; not polled before.
-    pub confirm: Option<BoxFuture<'static, Result<Confidence>>>,
+    /// Looks into a success: one that the protocol may report by mistake, or that says only that the
+    /// stream ended. Not polled before.
+    pub confirm: Option<BoxFuture<'static, Result<ExitStatus>>>,
 }
 
 impl Setup {
@@ -99,6 +100,7 @@ pub struct Process {
     output: Output,
     stdin: Option<Stdin>,
     exit: Exit,
+    terminal: bool,
 }
 
 /// The output side of a [`Process`].
@@ -199,6 +201,7 @@ impl Process {
         });
         Self {
             output,
+            terminal: setup.streams.tty,
             stdin: setup.streams.stdin.then_some(Stdin {
                 commands: command_tx,
             }),
@@ -220,6 +223,12 @@ impl Process {
     /// Takes the input side; `None` when input was not asked for or was taken before.
     pub fn stdin(&mut self) -> Option<Stdin> {
         self.stdin.take()
+    }
+
+    /// Tells whether the remote process has a terminal.
+    #[must_use]
+    pub fn has_terminal(&self) -> bool {
+        self.terminal
     }
 
     /// Says the terminal's new size; of several that wait only the last is sent.
@@ -253,6 +262,7 @@ impl Process {
             output,
             stdin,
             exit,
+            ..
         } = self;
         drop((output, stdin));
         exit.wait().await
@@ -622,7 +632,7 @@ async fn conclude(
     ending: &Ending,
     subprotocol: Subprotocol,
     limits: &Limits,
-    confirm: Option<impl Future<Output = Result<Confidence>>>,
+    confirm: Option<impl Future<Output = Result<ExitStatus>>>,
 ) -> Result<ExitStatus> {
     let status = outcome::read(
         machine.verdict(),
@@ -631,24 +641,21 @@ async fn conclude(
         subprotocol,
         limits,
     )?;
-    if !status.success() || !subprotocol.success_needs_proof() {
-        return Ok(status);
+    match confirm {
+        Some(confirm) if status.success() => confirm.await,
+        None if status.success() && subprotocol.success_needs_proof() => Ok(ExitStatus {
+            confidence: Confidence::Unchecked,
+            ..status
+        }),
+        _ => Ok(status),
     }
-    let confidence = match confirm {
-        Some(confirm) => confirm.await?,
-        None => Confidence::Unchecked,
-    };
-    Ok(ExitStatus {
-        confidence,
-        ..status
-    })
 }
 
 /// Ends a look into a success when the caller's patience ends.
 async fn within(
     deadline: Option<Instant>,
-    confirm: BoxFuture<'static, Result<Confidence>>,
-) -> Result<Confidence> {
+    confirm: BoxFuture<'static, Result<ExitStatus>>,
+) -> Result<ExitStatus> {
     let Some(deadline) = deadline else {
         return confirm.await;
     };
@@ -657,8 +664,7 @@ async fn within(
             ErrorKind::Timeout,
             "the time limit passed before a success was confirmed (--timeout); outcome unknown",
         )
-        .because("v5 may report the success of a lost node, so the node is asked afterwards")
-        .remedy("--verify=never   # believes what v5 reports"))
+        .because("what was reported is not proof enough, so the pod is looked at afterwards"))
     })
 }
 

@@ -184,7 +184,11 @@ async fn a_success_that_needs_proof_is_looked_into() {
         ),
     ] {
         let (mut server, process) = start(1024, |setup| {
-            setup.confirm = Some(Box::pin(async { answer }));
+            let status = answer.map(|confidence| ExitStatus {
+                code: 0,
+                confidence,
+            });
+            setup.confirm = Some(Box::pin(async { status }));
         });
         server.success().await;
         server.close().await;

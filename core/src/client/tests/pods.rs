@@ -42,6 +42,8 @@ fn changed(name: &str, changes: &[(&str, Value)]) -> Pod {
 }
 
 /// kubectl pkg/util/podutils: one pair for each of the rules, the better pod first.
+const COMPLETED: &str = "cannot exec into a container in a completed pod; current phase is";
+
 #[test]
 fn each_rule_of_the_order_of_pods_counts() {
     let not_ready = json!([{"type": "Ready", "status": "False"}]);
@@ -171,7 +173,7 @@ fn the_annotation_chooses_the_container() {
 fn readiness_follows_the_container() {
     let state = |state: Value| {
         let status = json!([{"name": "app", "state": state}]);
-        changed("p", &[("/status/containerStatuses", status)]).readiness("app")
+        changed("p", &[("/status/containerStatuses", status)]).readiness("app", COMPLETED)
     };
     assert_eq!(state(json!({"running": {}})), Readiness::Now);
     assert_eq!(
@@ -192,7 +194,10 @@ fn readiness_follows_the_container() {
 fn what_will_never_run_is_not_waited_for() {
     let phase = changed("p", &[("/status/phase", json!("Succeeded"))]);
     let text = "cannot exec into a container in a completed pod; current phase is Succeeded";
-    assert_eq!(phase.readiness("app"), Readiness::Never(text.to_owned()));
+    assert_eq!(
+        phase.readiness("app", COMPLETED),
+        Readiness::Never(text.to_owned())
+    );
     let ended =
         json!([{"name": "app", "state": {"terminated": {"reason": "Completed", "exitCode": 0}}}]);
     let pod = changed(
@@ -203,7 +208,10 @@ fn what_will_never_run_is_not_waited_for() {
         ],
     );
     let text = "container app is terminated: Completed, exit code 0";
-    assert_eq!(pod.readiness("app"), Readiness::Never(text.to_owned()));
+    assert_eq!(
+        pod.readiness("app", COMPLETED),
+        Readiness::Never(text.to_owned())
+    );
 }
 
 #[test]
@@ -216,5 +224,20 @@ fn a_pod_that_cannot_be_scheduled_says_why() {
         ]},
     }));
     let text = "the pod is Pending: Unschedulable (0/3 nodes)";
-    assert_eq!(pod.readiness("app"), Readiness::Wait(text.to_owned()));
+    assert_eq!(
+        pod.readiness("app", COMPLETED),
+        Readiness::Wait(text.to_owned())
+    );
+}
+
+#[test]
+fn the_exit_code_is_that_of_the_instance_that_was_meant() {
+    let ended = |id: &str, code: i32| serde_json::json!({"terminated": {"containerID": id, "exitCode": code}});
+    let status = serde_json::json!([{
+        "name": "app", "containerID": "c", "restartCount": 2,
+        "state": ended("c", 3), "lastState": ended("b", 4),
+    }]);
+    let pod = changed("p", &[("/status/containerStatuses", status)]);
+    let code = |id| pod.exit_code("app", Some(id));
+    assert_eq!((code("c"), code("b"), code("a")), (Some(3), Some(4), None));
 }
