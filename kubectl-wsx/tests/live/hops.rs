@@ -3,14 +3,18 @@
 //! Each is started here with a configuration of its own, where its package is installed; else the
 //! test says that it is skipped, and fails where `WSX_REQUIRE` names the program.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-use crate::support::{PATIENCE, Run, at, pattern, required, run, run_with};
+use tokio::runtime::Runtime;
+use wsx_tests::kubectl::{self, Kubectl};
+
+use crate::support::{PATIENCE, Run, at, pattern, required, run, run_with, wait};
 
 /// An API server, and somebody who may exec there.
 pub(crate) struct Upstream {
@@ -23,7 +27,7 @@ pub(crate) struct Upstream {
 struct Hop {
     child: Child,
     port: u16,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Hop {
@@ -68,7 +72,7 @@ impl Hop {
         let hop = Self {
             child,
             port,
-            _folder: folder,
+            folder,
         };
         hop.listens(program);
         Some(hop)
@@ -81,6 +85,20 @@ impl Hop {
             assert!(begin.elapsed() < PATIENCE, "{program} does not listen");
             std::thread::yield_now();
         }
+    }
+
+    /// Ends squid, which then has written its log, and returns the servers it was asked to connect to.
+    fn connects(&mut self) -> BTreeSet<String> {
+        let pid = self.child.id().to_string();
+        let told = Command::new("kill").args(["-TERM", &pid]).status();
+        assert!(told.unwrap().success());
+        wait(&mut self.child);
+        let log = fs::read_to_string(self.folder.path().join("access.log")).unwrap();
+        let servers = log.lines().filter_map(|line| {
+            let (_, rest) = line.split_once(" CONNECT ")?;
+            rest.split(' ').next().map(str::to_owned)
+        });
+        servers.collect()
     }
 
     /// Runs exec through this hop as a reverse proxy that takes TLS off.
@@ -222,6 +240,147 @@ fn squid_with_names(upstream: &Upstream) -> Option<Hop> {
     fs::set_permissions(names.path(), everybody).unwrap();
     let config = SQUID.replace("FOLDER/hosts", &names.path().display().to_string());
     Hop::start("squid", &["-N", "-f"], &config, upstream)
+}
+
+/// Networks in `NO_PROXY`: who goes through the proxy, by the proxy's own log, and kubectl beside us.
+///
+/// Loopback is never proxied, so the server gets another address of this machine.
+pub(crate) fn squid_and_networks_in_no_proxy(upstream: &Upstream) {
+    let addresses = own_addresses();
+    if addresses.is_empty() {
+        println!("SKIPPED: this machine has no address but loopback");
+        return;
+    }
+    let Some(mut hop) = Hop::start("squid", &["-N", "-f"], SQUID, upstream) else {
+        return;
+    };
+    let kubectl = any_kubectl();
+    if kubectl.is_none() {
+        println!("SKIPPED: no kubectl to stand beside wsx");
+    }
+    let clients: Vec<_> = [None].into_iter().chain(kubectl.iter().map(Some)).collect();
+    let mut doors = Vec::new();
+    let mut through = BTreeSet::new();
+    for (address, network, other) in addresses {
+        for (exceptions, is_direct) in [
+            (format!("example.com,{network}"), true),
+            (format!("example.com,{other}"), false),
+            (String::new(), false),
+        ] {
+            for client in &clients {
+                // Each has a port of its own, which the log names.
+                let door = Door::before(upstream.address, address);
+                if !is_direct {
+                    through.insert(door.address.to_string());
+                }
+                exec_with_proxy(*client, upstream, door.address, hop.port, &exceptions);
+                doors.push(door);
+            }
+        }
+    }
+    for client in clients {
+        exec_with_proxy(client, upstream, upstream.address, hop.port, "");
+    }
+    assert_eq!(hop.connects(), through);
+}
+
+/// The addresses from which this machine talks to others, each with a network that holds it and one
+/// that does not.
+fn own_addresses() -> Vec<(IpAddr, String, &'static str)> {
+    // Nothing is sent: these addresses are for documents.
+    let towards = |local: &str, remote: &str| {
+        let socket = UdpSocket::bind(local).ok()?;
+        socket.connect(remote).ok()?;
+        let address = socket.local_addr().ok()?.ip();
+        (!address.is_loopback()).then_some(address)
+    };
+    let found = [
+        towards("0.0.0.0:0", "203.0.113.1:9"),
+        towards("[::]:0", "[2001:db8::1]:9"),
+    ];
+    let with_networks = |address| match address {
+        IpAddr::V4(v4) => {
+            let [a, b, c, _] = v4.octets();
+            (address, format!("{a}.{b}.{c}.0/24"), "203.0.113.0/24")
+        }
+        IpAddr::V6(v6) => {
+            let [a, b, c, d, ..] = v6.segments();
+            (
+                address,
+                format!("{a:x}:{b:x}:{c:x}:{d:x}::/64"),
+                "2001:db8::/32",
+            )
+        }
+    };
+    found.into_iter().flatten().map(with_networks).collect()
+}
+
+fn any_kubectl() -> Option<Kubectl> {
+    let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/real/bin/kubectl");
+    kubectl::find().or_else(|| Kubectl::at(&ours))
+}
+
+/// Runs a command at this address; `None` is wsx.
+#[track_caller]
+fn exec_with_proxy(
+    kubectl: Option<&Kubectl>,
+    upstream: &Upstream,
+    server: SocketAddr,
+    proxy: u16,
+    exceptions: &str,
+) {
+    let words = [
+        "exec".to_owned(),
+        format!("--server=https://{server}"),
+        "--tls-server-name=localhost".to_owned(),
+        format!("--token={}", upstream.token),
+    ];
+    let mut command = match kubectl {
+        Some(kubectl) => {
+            let mut command = kubectl.command(&upstream.kubeconfig, words);
+            for name in ["https_proxy", "no_proxy", "HTTP_PROXY", "http_proxy"] {
+                command.env_remove(name);
+            }
+            command
+        }
+        None => at(&upstream.kubeconfig, words),
+    };
+    command.args(["web-0", "-c", "app", "--", "echo", "hi"]);
+    command.env("HTTPS_PROXY", format!("http://127.0.0.1:{proxy}"));
+    command.env("NO_PROXY", exceptions);
+    run(&mut command).expect(0, &[]).prints("hi\n");
+}
+
+/// Makes a server reachable by another address; it ends with this value.
+struct Door {
+    address: SocketAddr,
+    _runtime: Runtime,
+}
+
+impl Door {
+    fn before(server: SocketAddr, address: IpAddr) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let listener = runtime
+            .block_on(tokio::net::TcpListener::bind((address, 0)))
+            .unwrap();
+        let address = listener.local_addr().unwrap();
+        runtime.spawn(async move {
+            while let Ok((mut client, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    let mut server = tokio::net::TcpStream::connect(server).await?;
+                    tokio::io::copy_bidirectional(&mut client, &mut server).await
+                });
+            }
+        });
+        Self {
+            address,
+            _runtime: runtime,
+        }
+    }
 }
 
 /// yamux, TLS and httputil.ReverseProxy (tests/real/tunnel): with the plain library the stream is

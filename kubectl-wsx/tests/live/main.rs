@@ -65,6 +65,11 @@ mod behind {
     }
 
     #[test]
+    fn squid_and_networks_in_no_proxy() {
+        embedded(hops::squid_and_networks_in_no_proxy);
+    }
+
+    #[test]
     fn tunnel_of_yamux() {
         embedded(hops::tunnel_of_yamux);
     }

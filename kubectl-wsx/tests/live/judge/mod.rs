@@ -72,6 +72,7 @@ fn intermediaries_before_the_real_api_server() {
         hops::nginx_without_the_upgrade_lines,
         hops::haproxy_with_a_short_tunnel_timeout,
         hops::squid_as_connect_proxy,
+        hops::squid_and_networks_in_no_proxy,
         hops::tunnel_of_yamux,
     ] {
         test(&upstream);
