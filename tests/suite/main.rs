@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "the helpers of tests are tests too")]
 
+mod api;
 mod attach;
 mod cluster;
 mod fault_frames;
@@ -12,5 +13,7 @@ mod kubectl;
 mod messages;
 mod program;
 mod raw;
+mod scenario;
+mod scenarios;
 mod talk;
 mod vectors;

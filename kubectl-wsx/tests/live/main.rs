@@ -10,11 +10,15 @@
 mod bad_input;
 mod cuts;
 mod faults;
+mod flags;
 mod hops;
 mod judge;
 mod local;
 mod memory;
 mod pauses;
+#[path = "../../../tests/suite/scenario.rs"]
+mod scenario;
+mod scenarios;
 mod side_by_side;
 mod support;
 

@@ -2,7 +2,7 @@
 //!
 //! `make judge` builds the fixture (tests/real) and runs this.
 
-mod fixture;
+pub(crate) mod fixture;
 mod loss;
 
 use self::fixture::{Fixture, Translate};

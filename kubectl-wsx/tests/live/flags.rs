@@ -1,0 +1,139 @@
+//! The flags of the command line against `tests/vectors/api.json`, in both directions.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::scenario::read;
+use crate::support::{bare, run, words};
+
+#[test]
+fn the_flags_are_those_of_the_table() {
+    assert_eq!(differences(&read("vectors/api.json"), &flags()), [""; 0]);
+}
+
+#[test]
+fn a_bogus_name_in_the_table_is_noticed() {
+    let flags = flags();
+    for (pointer, bogus) in [
+        (
+            "/options/connect",
+            json!({"name": "bogus", "default": null}),
+        ),
+        ("/options/exec", json!({"name": "bogus", "default": null})),
+        ("/options/run", json!({"name": "bogus", "default": null})),
+        (
+            "/options/timeouts",
+            json!({"name": "bogus", "default": null}),
+        ),
+        ("/cli_only", json!("--bogus")),
+    ] {
+        let mut api = read("vectors/api.json");
+        api.pointer_mut(pointer)
+            .unwrap()
+            .as_array_mut()
+            .unwrap()
+            .push(bogus);
+        assert_eq!(differences(&api, &flags).len(), 1, "{pointer}");
+    }
+}
+
+#[test]
+fn a_bogus_flag_or_default_is_noticed() {
+    let api = read("vectors/api.json");
+    let mut more = flags();
+    more.insert("--bogus".to_owned(), None);
+    assert_eq!(differences(&api, &more).len(), 1);
+    let mut other = flags();
+    other.insert("--stall-timeout".to_owned(), Some("29m".to_owned()));
+    assert_eq!(differences(&api, &other).len(), 1);
+}
+
+/// Returns the flag of an option by the rule of the table; some have none.
+pub(crate) fn flag(option: &Value) -> Option<String> {
+    match option.get("cli") {
+        Some(Value::Null) => None,
+        Some(flag) => Some(flag.as_str().unwrap().to_owned()),
+        None => Some(format!(
+            "--{}",
+            option["name"].as_str().unwrap().replace('_', "-")
+        )),
+    }
+}
+
+/// Flags by name, each with the default that its help names.
+type Flags = BTreeMap<String, Option<String>>;
+
+/// Reads the flags of `exec` and those of all commands from what the binary says of itself.
+fn flags() -> Flags {
+    ["exec --help", "options"]
+        .into_iter()
+        .flat_map(|line| {
+            let help = run(&mut bare(words(line)));
+            String::from_utf8(help.stdout)
+                .unwrap()
+                .lines()
+                .filter_map(named)
+                .collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+/// Reads a line of help: `  -c, --container <NAME>   Container [default: …]`.
+fn named(line: &str) -> Option<(String, Option<String>)> {
+    let line = line.trim_start();
+    let long = line.starts_with('-').then(|| line.find("--")).flatten()?;
+    let name = line[long..].split([' ', '[']).next()?;
+    let default = line
+        .split_once("[default: ")
+        .and_then(|(_, rest)| rest.split_once(']'));
+    Some((
+        name.to_owned(),
+        default.map(|(default, _)| default.to_owned()),
+    ))
+}
+
+/// Returns what is not the same in the table and in the help, one line each.
+fn differences(api: &Value, flags: &Flags) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let mut known = Vec::new();
+    for option in ["connect", "exec", "run", "timeouts"]
+        .iter()
+        .flat_map(|table| api["options"][table].as_array().unwrap())
+    {
+        let Some(flag) = flag(option) else { continue };
+        match flags.get(&flag) {
+            None => wrong.push(format!("{flag} is in the table only")),
+            // Words such as "the annotated one" explain an absent value.
+            Some(Some(default)) if !option["default"].is_null() => {
+                if *default != spelled(&option["default"]) {
+                    wrong.push(format!(
+                        "{flag}: {default}, in the table {}",
+                        option["default"]
+                    ));
+                }
+            }
+            Some(_) => {}
+        }
+        known.push(flag);
+    }
+    for flag in api["cli_only"].as_array().unwrap() {
+        let flag = flag.as_str().unwrap();
+        if !flags.contains_key(flag) {
+            wrong.push(format!("{flag} is in the table only"));
+        }
+        known.push(flag.to_owned());
+    }
+    let extra = flags.keys().filter(|flag| !known.contains(flag));
+    wrong.extend(extra.map(|flag| format!("{flag} is not in the table")));
+    wrong
+}
+
+/// Writes a default as help does: seconds as `5s` or `30m`.
+fn spelled(default: &Value) -> String {
+    match default.as_u64() {
+        Some(seconds) if seconds % 60 == 0 => format!("{}m", seconds / 60),
+        Some(seconds) => format!("{seconds}s"),
+        None => default.as_str().unwrap_or_default().to_owned(),
+    }
+}
