@@ -27,6 +27,36 @@ async fn every_process_ends_as_the_list_says() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+#[test]
+fn every_difference_is_noticed() {
+    let expect =
+        json!({"stdout": "out", "stderr": {"hex": "00"}, "kind": "lost", "close_code": 1001});
+    let seen = |stdout: &str, stderr: &[u8], facts: Value| {
+        let case = json!({"name": "x", "expect": expect});
+        let facts = facts.as_object().unwrap().clone();
+        let (stdout, stderr) = (stdout.into(), stderr.into());
+        differences(
+            &case,
+            &Ended {
+                stdout,
+                stderr,
+                facts,
+            },
+        )
+        .len()
+    };
+    let right = json!({"kind": "lost", "close_code": 1001, "protocol": "not compared"});
+    assert_eq!(seen("out", b"\0", right.clone()), 0);
+    assert_eq!(seen("ou", b"\0", right.clone()), 1);
+    assert_eq!(seen("out", b"", right), 1);
+    assert_eq!(
+        seen("out", b"\0", json!({"kind": "lost", "close_code": null})),
+        1
+    );
+    assert_eq!(seen("out", b"\0", json!({"kind": "protocol"})), 1);
+    assert_eq!(seen("out", b"\0", json!({"code": 0})), 2);
+}
+
 /// A misspelt name would be a check that never fails.
 #[test]
 fn every_name_in_the_list_is_known() {

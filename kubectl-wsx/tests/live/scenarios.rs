@@ -38,20 +38,31 @@ fn every_process_ends_as_the_list_says_on_real_kubernetes() {
 
 fn run_all(cases: Vec<Value>, kubeconfig: &Path) {
     let api = read("vectors/api.json");
-    let (mut count, mut wrong) = (0, Vec::new());
-    for case in cases {
-        if let Some(arguments) = arguments(&api, &case) {
-            count += 1;
-            let begin = Instant::now();
-            wrong.extend(differences(&case, &run(&case, &arguments, kubeconfig)));
-            if begin.elapsed() > LIMIT {
-                wrong.push(format!("{}: took {:?}", case["name"], begin.elapsed()));
-            }
+    let (mut unsaid, mut wrong) = (Vec::new(), Vec::new());
+    for case in &cases {
+        let Some(arguments) = arguments(&api, case) else {
+            unsaid.push(word(&case["name"]));
+            continue;
+        };
+        let begin = Instant::now();
+        wrong.extend(differences(case, &run(case, &arguments, kubeconfig)));
+        if begin.elapsed() > LIMIT {
+            wrong.push(format!("{}: took {:?}", case["name"], begin.elapsed()));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert!(count > 100, "only {count} cases can be said");
+    assert_eq!(unsaid, UNSAID);
 }
+
+/// Cases for modules only: there is no flag for it, no argument with a NUL, and a terminal of the
+/// machine may have no size.
+const UNSAID: [&str; 5] = [
+    "stdout is not wanted",
+    "stderr is not wanted",
+    "a NUL in the command",
+    "no streams at all",
+    "a terminal of no size",
+];
 
 /// Returns the flags, the target and the command; nothing when one of them cannot be said.
 fn arguments(api: &Value, case: &Value) -> Option<Vec<String>> {
@@ -68,6 +79,9 @@ fn arguments(api: &Value, case: &Value) -> Option<Vec<String>> {
         ("timeouts", pairs(timeouts, "timeouts")),
     ] {
         for (name, value) in given {
+            if name == "size" && value[0] == 0 {
+                return None;
+            }
             // The terminal says its size, and the limits have a table of their own.
             if matches!(name, "size" | "timeouts") {
                 continue;
