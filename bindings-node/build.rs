@@ -1,0 +1,5 @@
+//! What the linker must know of a Node module.
+
+fn main() {
+    napi_build::setup();
+}

@@ -1,0 +1,230 @@
+/** A cluster that can be entered. Lives here: connecting, starting, running, aborting. */
+
+import { Cancel, NativeClient, connect as nativeConnect } from '../native/index.js';
+import { AbortError, WsxError, fromNative, invalid, parsed } from './errors.js';
+import {
+  checkCommand,
+  checkOptions,
+  checkSignal,
+  type ConnectOptions,
+  type ExecOptions,
+  type Notice,
+  type RunOptions,
+} from './options.js';
+import { Process, type ExitStatus } from './process.js';
+
+/** What `Client.from` needs of a `KubeConfig` of `@kubernetes/client-node`. */
+export interface KubeConfigLike {
+  /** Returns the kubeconfig as YAML or JSON. */
+  exportConfig(): string;
+}
+
+/** A command that has ended. `Data` is `string` where an encoding was given, else `Buffer`. */
+export interface CompletedProcess<Data = Buffer> {
+  /** The command that ran. */
+  readonly args: readonly string[];
+  /** Its exit code. */
+  readonly exitCode: number;
+  /** Its output. */
+  readonly stdout: Data;
+  /** Its error output. */
+  readonly stderr: Data;
+  /** Its exit code, and how sure it is. */
+  readonly status: ExitStatus;
+}
+
+/** A cluster that can be entered. Safe to share; `close` it to end all that it has started. */
+export class Client implements AsyncDisposable {
+  readonly #native: NativeClient;
+  /** What is under way, each with its way to be ended. */
+  readonly #running = new Set<(why: Error) => void>();
+  #closed = false;
+
+  private constructor(native: NativeClient) {
+    if (!(native instanceof NativeClient)) throw invalid('use Client.connect or Client.from');
+    this.#native = native;
+  }
+
+  /**
+   * Loads the kubeconfig; nothing is sent yet.
+   *
+   * @throws {WsxError} `config` when the kubeconfig or the options cannot be used.
+   */
+  static async connect(options: ConnectOptions = {}): Promise<Client> {
+    return Client.#connect(options);
+  }
+
+  /**
+   * Takes the configuration that the official client already holds. Credentials stay in memory.
+   *
+   * @throws {WsxError} as `connect`.
+   */
+  static async from(
+    kubeConfig: KubeConfigLike,
+    options: Omit<ConnectOptions, 'kubeconfig'> = {},
+  ): Promise<Client> {
+    if (typeof kubeConfig?.exportConfig !== 'function') {
+      throw invalid('this is no KubeConfig: it has no exportConfig()');
+    }
+    return Client.#connect(options, kubeConfig.exportConfig());
+  }
+
+  static async #connect(options: ConnectOptions, kubeconfigText?: string): Promise<Client> {
+    checkOptions('connect', options);
+    const { signal, onNotice, ...rest } = options;
+    const tell = onNotice && ((notice: unknown) => onNotice(notice as Notice));
+    const native = await bounded(signal, undefined, (cancel) =>
+      nativeConnect({ ...rest, kubeconfigText }, tell, cancel),
+    );
+    return new Client(native);
+  }
+
+  /** The namespace where none is named. */
+  get namespace(): string {
+    return this.#native.namespace;
+  }
+
+  /** Asks the server for its version, such as `v1.35.0`. */
+  async version(options: { signal?: AbortSignal } = {}): Promise<string> {
+    this.#open();
+    checkSignal(options.signal);
+    return bounded(options.signal, this.#running, (cancel) => this.#native.version(cancel));
+  }
+
+  /**
+   * Starts a command in a container of `POD` or `TYPE/NAME`. It is sent at most once. Read both
+   * outputs, or `resume()` what you do not want: one connection carries them, as with a local pipe.
+   *
+   * @throws {WsxError} `mayHaveStarted` tells whether the command certainly did not run.
+   * @throws {AbortError} when the signal was aborted; the same signal ends the session later on.
+   */
+  async exec(target: string, command: readonly string[], options: ExecOptions = {}): Promise<Process> {
+    this.#open();
+    checkCommand(target, command);
+    checkOptions('exec', options);
+    const { signal, size, ...rest } = options;
+    // A tty.WriteStream is more than its size.
+    const terminal = size && { columns: size.columns, rows: size.rows };
+    const native = await bounded(
+      signal,
+      this.#running,
+      (cancel) => this.#native.exec(target, command as string[], { ...rest, size: terminal }, cancel),
+      (late) => late.close(),
+    );
+    const process = new Process(native, options, this.#running);
+    // Between the answer and this line.
+    if (this.#closed) await process.close();
+    this.#open();
+    return process;
+  }
+
+  /**
+   * Runs a command to its end and gives back all of its output.
+   *
+   * @throws {WsxError} as `exec`; what is known only later carries the output so far. `exit` with
+   * `check`, `closed` beyond `maxOutput`, `timeout`.
+   * @throws {AbortError} when the signal was aborted.
+   */
+  async run(
+    target: string,
+    command: readonly string[],
+    options: RunOptions & { encoding: BufferEncoding },
+  ): Promise<CompletedProcess<string>>;
+  async run(
+    target: string,
+    command: readonly string[],
+    options?: RunOptions & { encoding?: undefined },
+  ): Promise<CompletedProcess>;
+  async run(
+    target: string,
+    command: readonly string[],
+    options?: RunOptions,
+  ): Promise<CompletedProcess<Buffer | string>>;
+  async run(
+    target: string,
+    command: readonly string[],
+    options: RunOptions = {},
+  ): Promise<CompletedProcess<Buffer | string>> {
+    this.#open();
+    checkCommand(target, command);
+    checkOptions('run', options);
+    const { signal, input, check, timeout, encoding, maxOutput, timeouts, ...rest } = options;
+    if (encoding !== undefined && !Buffer.isEncoding(encoding)) {
+      throw invalid(`encoding ${String(encoding)} is not known`);
+    }
+    const session = { ...rest, timeouts: { ...timeouts, total: timeout ?? timeouts?.total } };
+    const args = [...command];
+    const ended = await bounded(signal, this.#running, (cancel) =>
+      this.#native.run(target, args, session, bytes(input), maxOutput, cancel),
+    );
+    const decode = (data: Buffer) => (encoding === undefined ? data : data.toString(encoding));
+    const output = { stdout: decode(ended.stdout), stderr: decode(ended.stderr) };
+    if (ended.error !== undefined) throw parsed(ended.error, output);
+    const status = { code: ended.code, confidence: ended.confidence } as ExitStatus;
+    if (check && status.code !== 0) {
+      throw new WsxError('exit', `the command ended with exit code ${status.code}`, {
+        ...output,
+        exitCode: status.code,
+        mayHaveStarted: true,
+        stdoutBytes: ended.stdout.length,
+        stderrBytes: ended.stderr.length,
+      });
+    }
+    return { args, exitCode: status.code, ...output, status };
+  }
+
+  /** Ends all that this client has started, and refuses more. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    const why = closed();
+    for (const end of this.#running) end(why);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  #open(): void {
+    if (this.#closed) throw closed();
+  }
+}
+
+function closed(): WsxError {
+  return new WsxError('closed', 'the client is closed');
+}
+
+function bytes(input: string | Uint8Array | undefined): Uint8Array | undefined {
+  if (input === undefined || input instanceof Uint8Array) return input;
+  if (typeof input === 'string') return Buffer.from(input);
+  throw invalid('the input is neither text nor bytes', 'exec() has a stdin to pipe a stream into');
+}
+
+/** Waits for one question to the native half, unless signal or client end it before. */
+async function bounded<T>(
+  signal: AbortSignal | undefined,
+  running: Set<(why: Error) => void> | undefined,
+  ask: (cancel: Cancel) => Promise<T>,
+  discard?: (late: T) => void,
+): Promise<T> {
+  if (signal?.aborted) throw new AbortError(signal.reason);
+  const cancel = new Cancel();
+  let ended: Error | undefined;
+  const end = (why: Error): void => {
+    ended ??= why;
+    cancel.cancel();
+  };
+  const abort = (): void => end(new AbortError(signal?.reason));
+  signal?.addEventListener('abort', abort, { once: true });
+  running?.add(end);
+  try {
+    const answer = await ask(cancel);
+    if (ended === undefined) return answer;
+    discard?.(answer);
+    throw ended;
+  } catch (error) {
+    throw ended ?? fromNative(error);
+  } finally {
+    signal?.removeEventListener('abort', abort);
+    running?.delete(end);
+  }
+}

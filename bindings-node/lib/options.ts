@@ -1,0 +1,116 @@
+/** What can be asked for. Lives here: options and their names. Never here: defaults, which are the core's. */
+
+import type * as native from '../native/index.js';
+import { invalid } from './errors.js';
+
+/** Limits in milliseconds. */
+export type Timeouts = native.Timeouts;
+/** The size of a terminal in characters; `process.stdout` is one. */
+export type TerminalSize = native.TerminalSize;
+
+/** Something worth telling that is no error. */
+export interface Notice {
+  /** Stable name of what it is about, such as `waiting`. */
+  name: string;
+  /** How much it matters. */
+  level: 'detail' | 'note' | 'warning';
+  /** One line for people. */
+  message: string;
+}
+
+interface Abortable {
+  /** Ends what is under way, with an `AbortError` whose `cause` is the signal's reason. */
+  signal?: AbortSignal;
+}
+
+/** Whom to reach. All that is absent comes from the kubeconfig, like with kubectl. */
+export interface ConnectOptions extends Omit<native.ConnectOptions, 'kubeconfigText'>, Abortable {
+  /** Is told what is worth telling: a pod that was chosen, a warning of the server. */
+  onNotice?: (notice: Notice) => void;
+}
+
+/** What to ask of `exec`. */
+export interface ExecOptions extends Omit<native.SessionOptions, 'protocol' | 'verify'>, Abortable {
+  /** Subprotocol to offer: `auto` is the smallest that can say all that is needed. */
+  protocol?: Protocol;
+  /** Whether a doubtful success is looked into. */
+  verify?: 'auto' | 'never';
+}
+
+/** What to ask of `run`. */
+export interface RunOptions
+  extends Omit<ExecOptions, 'stdin' | 'stdout' | 'stderr' | 'tty' | 'size'> {
+  /** All input; text is sent as UTF-8. Absent: the command gets none. */
+  input?: string | Uint8Array;
+  /** Whether an exit code other than 0 is an error. */
+  check?: boolean;
+  /** Limit for the whole call in milliseconds; the same as `timeouts.total`. */
+  timeout?: number;
+  /** Makes text of the output, such as `utf8`. */
+  encoding?: BufferEncoding;
+  /** How many bytes of stdout and stderr together are kept at most; more is an error. */
+  maxOutput?: number;
+}
+
+export type Protocol =
+  | 'auto'
+  | 'v4'
+  | 'v5'
+  | 'base64.channel.k8s.io'
+  | 'channel.k8s.io'
+  | 'v4.base64.channel.k8s.io'
+  | 'v4.channel.k8s.io'
+  | 'v5.channel.k8s.io';
+
+/** The names of all options, to refuse what would be ignored. */
+export const NAMES = {
+  connect: [
+    'kubeconfig', 'context', 'cluster', 'user', 'namespace', 'server', 'token', 'impersonate',
+    'impersonateGroups', 'certificateAuthority', 'clientCertificate', 'clientKey',
+    'insecureSkipTlsVerify', 'tlsServerName', 'requestTimeout', 'onNotice', 'signal',
+  ],
+  exec: [
+    'namespace', 'container', 'stdin', 'stdout', 'stderr', 'tty', 'size', 'protocol', 'verify',
+    'preflight', 'timeouts', 'signal',
+  ],
+  run: [
+    'namespace', 'container', 'input', 'check', 'timeout', 'encoding', 'maxOutput', 'protocol',
+    'verify', 'preflight', 'timeouts', 'signal',
+  ],
+  timeouts: ['total', 'connect', 'keepalive', 'keepaliveTimeout', 'stall', 'podRunning'],
+} as const satisfies Record<string, readonly string[]>;
+
+/** Refuses options that do not exist. */
+export function checkOptions(verb: keyof typeof NAMES, options: unknown): void {
+  if (typeof options !== 'object' || options === null) {
+    throw invalid(`the options of ${verb} are no object: ${String(options)}`);
+  }
+  for (const name of Object.keys(options)) {
+    if (!(NAMES[verb] as readonly string[]).includes(name)) {
+      throw invalid(`${verb} has no option ${name}`, `its options are ${NAMES[verb].join(', ')}`);
+    }
+  }
+  const { signal, timeouts } = options as ExecOptions;
+  checkSignal(signal);
+  if (timeouts !== undefined) checkOptions('timeouts', timeouts);
+}
+
+/** Refuses a signal that is none. */
+export function checkSignal(signal: unknown): void {
+  if (signal !== undefined && !(signal instanceof AbortSignal)) {
+    throw invalid('the signal is no AbortSignal');
+  }
+}
+
+/** Refuses a command that is no list of words. */
+export function checkCommand(target: unknown, command: unknown): asserts command is string[] {
+  if (typeof target !== 'string') {
+    throw invalid('the target is no string', 'POD or TYPE/NAME, such as deploy/web');
+  }
+  if (!Array.isArray(command) || command.length === 0) {
+    const remedy = "['sh', '-c', 'date']   # a shell is not implied";
+    throw invalid('the command is no array of at least one string', remedy);
+  }
+  const wrong = command.findIndex((word) => typeof word !== 'string');
+  if (wrong >= 0) throw invalid(`argument ${wrong} of the command is no string`);
+}

@@ -1,0 +1,28 @@
+//! The native half of the Node module `kubectl-wsx`: convert, call, convert.
+//!
+//! JavaScript sees it through `lib/` only. Nothing here waits: `connect`, `exec`, `run` and `version` are
+//! promises, all else takes what is there and rings a bell when there is more.
+
+mod bell;
+pub mod cancel;
+pub mod client;
+mod error;
+pub mod options;
+pub mod process;
+
+use napi::bindgen_prelude::create_custom_tokio_runtime;
+use tokio::runtime::Builder;
+
+/// Two threads serve any number of sessions; the default of one for each core is for servers.
+#[napi_derive::module_init]
+fn init() {
+    // Without it, napi makes one of its own.
+    if let Ok(runtime) = Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("wsx")
+        .enable_all()
+        .build()
+    {
+        create_custom_tokio_runtime(runtime);
+    }
+}

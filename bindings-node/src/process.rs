@@ -1,0 +1,268 @@
+//! A running remote process, as things to take and to give that never wait.
+//!
+//! A method that finds nothing arms the bell: the function given to `listen` is called once there may
+//! be more. So nothing is ever taken by a wait that was given up.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use napi::Env;
+use napi::bindgen_prelude::{BufferSlice, Either, Function, Uint32Array};
+use napi_derive::napi;
+use wsx_core::session::{Exit, Stdin};
+use wsx_core::{ExitStatus, Pipe, Process, Taken};
+
+use crate::bell::Bell;
+use crate::error::rejected;
+use crate::options::TerminalSize;
+
+/// A running remote process. Its drop closes the session.
+#[napi]
+pub struct NativeProcess {
+    stdout: Option<Pipe>,
+    stderr: Option<Pipe>,
+    stdin: Option<Stdin>,
+    exit: Exit,
+    outcome: Outcome,
+    ended: Option<wsx_core::Result<ExitStatus>>,
+    bell: Option<Arc<Bell>>,
+}
+
+/// A future rather than a task: nobody has to end it.
+type Outcome = Pin<Box<dyn Future<Output = wsx_core::Result<ExitStatus>> + Send>>;
+
+/// How a command ended.
+#[napi(object)]
+pub struct NativeStatus {
+    /// Its exit code.
+    pub code: u8,
+    /// How sure a code of 0 is.
+    pub confidence: String,
+}
+
+/// Whole lines in one buffer.
+#[napi(object)]
+pub struct NativeLines<'env> {
+    /// The lines, one after the other, each with its line feed.
+    pub data: BufferSlice<'env>,
+    /// Where each ends.
+    pub ends: Uint32Array,
+}
+
+/// An output of a process.
+#[napi]
+#[derive(Clone, Copy)]
+pub enum Channel {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// Below this size a copy on JavaScript's heap is cheaper than memory that it has to give back.
+const COPIED: usize = 16 * 1024;
+/// How many lines make a batch at most.
+const LINES: usize = 1024;
+/// How many bytes make a batch at most.
+const BATCH: usize = 256 * 1024;
+
+impl NativeProcess {
+    pub(crate) fn new(process: Process, (stdout, stderr): (bool, bool)) -> Self {
+        let (output, stdin, exit) = process.split();
+        let (out, err) = output.split();
+        let waiting = exit.clone();
+        // A pipe that is dropped here discards what was not asked for.
+        Self {
+            stdout: stdout.then_some(out),
+            stderr: stderr.then_some(err),
+            stdin,
+            exit,
+            outcome: Box::pin(async move { waiting.wait().await }),
+            ended: None,
+            bell: None,
+        }
+    }
+
+    fn pipe(&self, channel: Channel) -> Option<&Pipe> {
+        match channel {
+            Channel::Stdout => self.stdout.as_ref(),
+            Channel::Stderr => self.stderr.as_ref(),
+        }
+    }
+
+    fn waker(&self) -> Waker {
+        match &self.bell {
+            Some(bell) => bell.waker(),
+            None => Waker::noop().clone(),
+        }
+    }
+
+    /// Takes what is there; `false` says that the bell will ring, `true` that nothing will come.
+    fn take<T>(
+        &self,
+        channel: Channel,
+        pick: impl Fn(&Pipe) -> Taken<T>,
+        ready: impl Fn(&Pipe, &mut Context<'_>) -> Poll<()>,
+    ) -> Either<T, bool> {
+        let Some(pipe) = self.pipe(channel) else {
+            return Either::B(true);
+        };
+        loop {
+            match pick(pipe) {
+                Taken::Data(data) => return Either::A(data),
+                Taken::End => return Either::B(true),
+                _ => {}
+            }
+            if ready(pipe, &mut Context::from_waker(&self.waker())).is_pending() {
+                return Either::B(false);
+            }
+        }
+    }
+}
+
+#[napi]
+impl NativeProcess {
+    /// Has this function called when something that was not there may be.
+    #[napi]
+    pub fn listen(&mut self, callback: Function<'_, (), ()>) -> napi::Result<()> {
+        self.bell = Some(Bell::new(&callback)?);
+        Ok(())
+    }
+
+    /// Says that the function was called.
+    #[napi]
+    pub fn heard(&self) {
+        if let Some(bell) = &self.bell {
+            bell.heard();
+        }
+    }
+
+    /// Takes bytes: `false` when there are none yet, `true` when there never will be.
+    #[napi]
+    pub fn read<'env>(
+        &self,
+        env: &'env Env,
+        channel: Channel,
+    ) -> napi::Result<Either<BufferSlice<'env>, bool>> {
+        let pick = |pipe: &Pipe| pipe.try_batch(usize::MAX, BATCH);
+        match self.take(channel, pick, Pipe::poll_ready) {
+            Either::A(pieces) => Ok(Either::A(join(env, &pieces)?)),
+            Either::B(ended) => Ok(Either::B(ended)),
+        }
+    }
+
+    /// Takes lines: `false` when there are none yet, `true` when there never will be.
+    #[napi]
+    pub fn lines<'env>(
+        &self,
+        env: &'env Env,
+        channel: Channel,
+    ) -> napi::Result<Either<NativeLines<'env>, bool>> {
+        let pick = |pipe: &Pipe| pipe.try_lines(LINES, BATCH);
+        match self.take(channel, pick, Pipe::poll_line) {
+            Either::A(lines) => Ok(Either::A(NativeLines {
+                data: join(env, &[lines.data])?,
+                ends: Uint32Array::new(lines.ends),
+            })),
+            Either::B(ended) => Ok(Either::B(ended)),
+        }
+    }
+
+    /// Drops what is there and what will come.
+    #[napi]
+    pub fn discard(&self, channel: Channel) {
+        if let Some(pipe) = self.pipe(channel) {
+            pipe.discard();
+        }
+    }
+
+    /// Takes input, all of it; tells whether there is room for more.
+    #[napi]
+    pub fn write(&self, data: &[u8]) -> napi::Result<bool> {
+        let Some(stdin) = &self.stdin else {
+            return Ok(true);
+        };
+        let data = Bytes::copy_from_slice(data);
+        stdin.try_write(data).map_err(|error| self.failed(&error))
+    }
+
+    /// Tells whether there is room for more input; otherwise the bell will ring.
+    #[napi]
+    pub fn drained(&self) -> napi::Result<bool> {
+        let Some(stdin) = &self.stdin else {
+            return Ok(true);
+        };
+        match stdin.poll_drained(&mut Context::from_waker(&self.waker())) {
+            Poll::Ready(Ok(())) => Ok(true),
+            Poll::Ready(Err(error)) => Err(self.failed(&error)),
+            Poll::Pending => Ok(false),
+        }
+    }
+
+    /// Ends the input.
+    #[napi]
+    pub fn end(&mut self) {
+        self.stdin = None;
+    }
+
+    /// Tells how the command ended: nothing while it runs, and the bell will ring.
+    #[napi]
+    pub fn status(&mut self) -> napi::Result<Option<NativeStatus>> {
+        if self.ended.is_none() {
+            let waker = self.waker();
+            let mut context = Context::from_waker(&waker);
+            let Poll::Ready(outcome) = self.outcome.as_mut().poll(&mut context) else {
+                return Ok(None);
+            };
+            self.ended = Some(outcome);
+        }
+        match &self.ended {
+            None => Ok(None),
+            Some(Ok(status)) => Ok(Some(NativeStatus {
+                code: status.code,
+                confidence: status.confidence.as_str().to_owned(),
+            })),
+            Some(Err(error)) => Err(self.failed(error)),
+        }
+    }
+
+    /// Says the terminal's new size.
+    #[napi]
+    pub fn resize(&self, size: TerminalSize) -> napi::Result<()> {
+        self.exit.resize(size.checked()?);
+        Ok(())
+    }
+
+    /// Ends the session; its status follows.
+    #[napi]
+    pub fn close(&self) {
+        self.exit.close();
+    }
+
+    /// The subprotocol that was agreed with the server.
+    #[napi(getter)]
+    pub fn protocol(&self) -> String {
+        self.exit.report().protocol.name().to_owned()
+    }
+
+    fn failed(&self, error: &wsx_core::Error) -> napi::Error {
+        rejected(error, Some(&self.exit.report()))
+    }
+}
+
+/// Makes one buffer of all pieces, with one copy.
+fn join<'env>(env: &'env Env, pieces: &[Bytes]) -> napi::Result<BufferSlice<'env>> {
+    match pieces {
+        [piece] => BufferSlice::copy_from(env, piece),
+        _ => {
+            let whole = pieces.concat();
+            if whole.len() < COPIED {
+                BufferSlice::copy_from(env, whole)
+            } else {
+                BufferSlice::from_data(env, whole)
+            }
+        }
+    }
+}

@@ -1,0 +1,69 @@
+/** A cluster that can be entered. Lives here: connecting, starting, running, aborting. */
+import { type ConnectOptions, type ExecOptions, type RunOptions } from './options.js';
+import { Process, type ExitStatus } from './process.js';
+/** What `Client.from` needs of a `KubeConfig` of `@kubernetes/client-node`. */
+export interface KubeConfigLike {
+    /** Returns the kubeconfig as YAML or JSON. */
+    exportConfig(): string;
+}
+/** A command that has ended. `Data` is `string` where an encoding was given, else `Buffer`. */
+export interface CompletedProcess<Data = Buffer> {
+    /** The command that ran. */
+    readonly args: readonly string[];
+    /** Its exit code. */
+    readonly exitCode: number;
+    /** Its output. */
+    readonly stdout: Data;
+    /** Its error output. */
+    readonly stderr: Data;
+    /** Its exit code, and how sure it is. */
+    readonly status: ExitStatus;
+}
+/** A cluster that can be entered. Safe to share; `close` it to end all that it has started. */
+export declare class Client implements AsyncDisposable {
+    #private;
+    private constructor();
+    /**
+     * Loads the kubeconfig; nothing is sent yet.
+     *
+     * @throws {WsxError} `config` when the kubeconfig or the options cannot be used.
+     */
+    static connect(options?: ConnectOptions): Promise<Client>;
+    /**
+     * Takes the configuration that the official client already holds. Credentials stay in memory.
+     *
+     * @throws {WsxError} as `connect`.
+     */
+    static from(kubeConfig: KubeConfigLike, options?: Omit<ConnectOptions, 'kubeconfig'>): Promise<Client>;
+    /** The namespace where none is named. */
+    get namespace(): string;
+    /** Asks the server for its version, such as `v1.35.0`. */
+    version(options?: {
+        signal?: AbortSignal;
+    }): Promise<string>;
+    /**
+     * Starts a command in a container of `POD` or `TYPE/NAME`. It is sent at most once. Read both
+     * outputs, or `resume()` what you do not want: one connection carries them, as with a local pipe.
+     *
+     * @throws {WsxError} `mayHaveStarted` tells whether the command certainly did not run.
+     * @throws {AbortError} when the signal was aborted; the same signal ends the session later on.
+     */
+    exec(target: string, command: readonly string[], options?: ExecOptions): Promise<Process>;
+    /**
+     * Runs a command to its end and gives back all of its output.
+     *
+     * @throws {WsxError} as `exec`; what is known only later carries the output so far. `exit` with
+     * `check`, `closed` beyond `maxOutput`, `timeout`.
+     * @throws {AbortError} when the signal was aborted.
+     */
+    run(target: string, command: readonly string[], options: RunOptions & {
+        encoding: BufferEncoding;
+    }): Promise<CompletedProcess<string>>;
+    run(target: string, command: readonly string[], options?: RunOptions & {
+        encoding?: undefined;
+    }): Promise<CompletedProcess>;
+    run(target: string, command: readonly string[], options?: RunOptions): Promise<CompletedProcess<Buffer | string>>;
+    /** Ends all that this client has started, and refuses more. */
+    close(): Promise<void>;
+    [Symbol.asyncDispose](): Promise<void>;
+}
