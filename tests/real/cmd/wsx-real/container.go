@@ -14,7 +14,6 @@ import (
 	"time"
 
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
-	"k8s.io/cri-streaming/pkg/streaming/remotecommand"
 )
 
 // sandbox is a pod as the runtime sees it: an address.
@@ -190,7 +189,7 @@ func (c *container) isRunning() error {
 }
 
 // exec runs a command beside the main process, and returns its exit code.
-func (c *container) exec(command []string, in io.Reader, out, errOut io.WriteCloser, tty bool, sizes <-chan remotecommand.TerminalSize) (int, error) {
+func (c *container) exec(command []string, in io.Reader, out, errOut io.WriteCloser, tty bool, sizes <-chan terminalSize) (int, error) {
 	if err := c.isRunning(); err != nil {
 		return 0, err
 	}

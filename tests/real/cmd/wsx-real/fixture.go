@@ -38,24 +38,6 @@ type emulation struct {
 	node      map[string]bool
 }
 
-// emulations lists where WebSockets end, by the version of the cluster.
-var emulations = []emulation{
-	{name: "kubelet-translates"},
-	{
-		name: "apiserver-translates",
-		node: map[string]bool{"ExtendWebSocketsToKubelet": false},
-	},
-	{
-		name: "none",
-		apiserver: map[string]bool{
-			"TranslateStreamCloseWebsocketRequests":        false,
-			"PortForwardWebsockets":                        false,
-			"AuthorizePodWebsocketUpgradeCreatePermission": false,
-		},
-		node: map[string]bool{"ExtendWebSocketsToKubelet": false},
-	},
-}
-
 func emulationNames() string {
 	names := make([]string, len(emulations))
 	for i, e := range emulations {

@@ -171,7 +171,7 @@ func (f *fixture) kubeletDependencies(ctx context.Context, client *kubernetes.Cl
 		TracerProvider: noop.NewTracerProvider(),
 		VolumePlugins:  volumePlugins(),
 	}
-	return d, kubelet.PreInitRuntimeService(ctx, &s.KubeletConfiguration, d)
+	return d, connectRuntime(ctx, &s.KubeletConfiguration, d)
 }
 
 func volumePlugins() []volume.VolumePlugin {

@@ -11,8 +11,6 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
-
-	"k8s.io/cri-streaming/pkg/streaming/remotecommand"
 )
 
 // program is what runs. Streams that are nil are not connected.
@@ -24,7 +22,7 @@ type program struct {
 	stdin       io.Reader
 	stdout      io.WriteCloser
 	stderr      io.WriteCloser
-	sizes       <-chan remotecommand.TerminalSize
+	sizes       <-chan terminalSize
 }
 
 // running is a started program.

@@ -17,7 +17,6 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
-	"k8s.io/cri-streaming/pkg/streaming"
 )
 
 // runtimeName is how container ids begin in the API.
@@ -27,7 +26,7 @@ const runtimeName = "wsx-real"
 type criRuntime struct {
 	cri.UnimplementedRuntimeServiceServer
 	fixture *fixture
-	streams streaming.Server
+	streams streamingServer
 
 	mutex      sync.Mutex
 	sandboxes  map[string]*sandbox

@@ -29,7 +29,7 @@ func openBase(base string) (string, error) {
 		return "", err
 	}
 	if err := os.MkdirAll(base, 0o700); err != nil {
-		return "", err
+		return "", fmt.Errorf("%w; choose another place with --base", err)
 	}
 	info, err := os.Lstat(base)
 	if err != nil {

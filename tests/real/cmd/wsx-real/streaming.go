@@ -10,13 +10,10 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/url"
 	"sync"
 	"time"
 
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
-	"k8s.io/cri-streaming/pkg/streaming"
-	"k8s.io/cri-streaming/pkg/streaming/remotecommand"
 	utilexec "k8s.io/utils/exec"
 )
 
@@ -25,15 +22,12 @@ type streamRuntime struct {
 	runtime *criRuntime
 }
 
-func startStreaming(f *fixture, r *criRuntime) (streaming.Server, error) {
-	config := streaming.DefaultConfig
-	config.Addr = f.streamAddress()
-	config.BaseURL = &url.URL{Scheme: "http", Host: config.Addr}
-	server, err := streaming.NewServer(config, &streamRuntime{r})
+func startStreaming(f *fixture, r *criRuntime) (streamingServer, error) {
+	server, err := newStreamingServer(f.streamAddress(), &streamRuntime{r})
 	if err != nil {
 		return nil, err
 	}
-	listener, err := net.Listen("tcp", config.Addr)
+	listener, err := net.Listen("tcp", f.streamAddress())
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +87,7 @@ type buffer struct{ bytes.Buffer }
 func (*buffer) Close() error { return nil }
 
 // Exec runs a command until it ends; that the client is gone does not end it.
-func (s *streamRuntime) Exec(_ context.Context, id string, command []string, in io.Reader, out, errOut io.WriteCloser, tty bool, sizes <-chan remotecommand.TerminalSize) error {
+func (s *streamRuntime) Exec(_ context.Context, id string, command []string, in io.Reader, out, errOut io.WriteCloser, tty bool, sizes <-chan terminalSize) error {
 	c, err := s.runtime.container(id)
 	if err != nil {
 		return err
@@ -107,7 +101,7 @@ func (s *streamRuntime) Exec(_ context.Context, id string, command []string, in 
 
 // Attach follows containerd's rules: the end of stdin ends the container's stdin when it is to be given once (and is no terminal);
 // else it ends the attachment.
-func (s *streamRuntime) Attach(_ context.Context, id string, in io.Reader, out, errOut io.WriteCloser, tty bool, sizes <-chan remotecommand.TerminalSize) error {
+func (s *streamRuntime) Attach(_ context.Context, id string, in io.Reader, out, errOut io.WriteCloser, tty bool, sizes <-chan terminalSize) error {
 	c, err := s.runtime.container(id)
 	if err != nil {
 		return err

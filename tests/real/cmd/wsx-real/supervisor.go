@@ -10,9 +10,11 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -47,10 +49,14 @@ func supervise(arguments []string) (int, error) {
 	base := flags.String("base", defaultBase(), "directory for the state of runs")
 	network := flags.Int("network", 0, "n in 127.n.0.0/16; 0 takes a free one")
 	port := flags.Int("port", 6443, "port of the API server; the two after it are the node's")
+	// Help is asked for; a wrong flag gets one line.
+	flags.SetOutput(io.Discard)
 	if err := flags.Parse(arguments); errors.Is(err, flag.ErrHelp) {
+		flags.SetOutput(os.Stderr)
+		flags.PrintDefaults()
 		return 0, nil
 	} else if err != nil {
-		return 2, err
+		return 2, fmt.Errorf("%w; see --help", err)
 	}
 	if flags.NArg() > 0 {
 		return 2, fmt.Errorf("unexpected argument %q", flags.Arg(0))
@@ -89,9 +95,15 @@ func readLines(ctx context.Context) (context.Context, <-chan string) {
 	lines := make(chan string)
 	go func() {
 		defer cancel()
-		scanner := bufio.NewScanner(os.Stdin)
-		for scanner.Scan() {
-			lines <- scanner.Text()
+		// Not a Scanner: to that, a long line is the end.
+		for reader := bufio.NewReader(os.Stdin); ; {
+			line, err := reader.ReadString('\n')
+			if err == nil || line != "" {
+				lines <- strings.TrimSuffix(line, "\n")
+			}
+			if err != nil {
+				return
+			}
 		}
 	}()
 	return ctx, lines

@@ -6,7 +6,6 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
-	"k8s.io/cri-streaming/pkg/streaming/remotecommand"
 )
 
 // openTerminal returns both ends of a new terminal. Never call Fd on the first: it would become blocking, and its Close would no
@@ -47,7 +46,7 @@ func control(file *os.File, call func(fd int) error) error {
 }
 
 // followSize gives a terminal the sizes that arrive until the channel ends.
-func followSize(terminal *os.File, sizes <-chan remotecommand.TerminalSize) {
+func followSize(terminal *os.File, sizes <-chan terminalSize) {
 	for size := range sizes {
 		control(terminal, func(fd int) error {
 			return unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Row: size.Height, Col: size.Width})
