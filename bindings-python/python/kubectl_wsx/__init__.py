@@ -1,0 +1,65 @@
+"""Commands in Kubernetes pods, from Python: never a false success, never a silent loss, never a hang.
+
+`AsyncClient` is for asyncio, `Client` for threads; both have the same methods.
+
+    with Client.connect() as client:
+        done = client.run("deploy/web", ["sh", "-c", "ls; exit 3"])
+        print(done.returncode, done.stdout)
+
+A code other than 0 is a value. A connection that breaks is an error (`ConnectionLostError`), never a code.
+"""
+
+from ._async import AsyncClient, AsyncProcess, AsyncReader, AsyncWriter
+from ._blocking import Client, Process, Reader, Writer
+from ._options import DEVNULL, PIPE, STDOUT, CompletedProcess, ExitStatus, Timeouts
+from .errors import (
+    AuthError,
+    ClosedError,
+    ConfigError,
+    ConnectionLostError,
+    ExitError,
+    ForbiddenError,
+    InternalError,
+    InvalidError,
+    LocalIoError,
+    NotFoundError,
+    NotStartedError,
+    ProtocolError,
+    UnsupportedError,
+    UpgradeError,
+    WsxError,
+    WsxTimeoutError,
+)
+
+__all__ = [
+    "DEVNULL",
+    "PIPE",
+    "STDOUT",
+    "AsyncClient",
+    "AsyncProcess",
+    "AsyncReader",
+    "AsyncWriter",
+    "AuthError",
+    "Client",
+    "ClosedError",
+    "CompletedProcess",
+    "ConfigError",
+    "ConnectionLostError",
+    "ExitError",
+    "ExitStatus",
+    "ForbiddenError",
+    "InternalError",
+    "InvalidError",
+    "LocalIoError",
+    "NotFoundError",
+    "NotStartedError",
+    "Process",
+    "ProtocolError",
+    "Reader",
+    "Timeouts",
+    "UnsupportedError",
+    "UpgradeError",
+    "Writer",
+    "WsxError",
+    "WsxTimeoutError",
+]

@@ -1,0 +1,385 @@
+"""For threads: `Client`, and what it gives out. `_async.py` is the same for asyncio."""
+
+from __future__ import annotations
+
+import codecs
+from collections import deque
+from types import TracebackType
+from typing import Any, Self, TypeVar, overload
+
+from ._options import (
+    PIPE,
+    Buffer,
+    Command,
+    CompletedProcess,
+    ConnectOptions,
+    Input,
+    Notify,
+    Path,
+    Protocol,
+    Timeouts,
+    Verify,
+    checked,
+    decoded,
+    encoded,
+    limited,
+)
+from ._session import ClientBase, ProcessBase, exec_options
+from ._steps import Steps, block
+from ._streams import CHUNK, ReaderBase, WriterBase
+
+T = TypeVar("T")
+
+
+class Reader(ReaderBase):
+    """Output of the remote command, like `asyncio.StreamReader` without `await`. Its end says nothing of how
+    the command ended: `wait()` does. A second read at a time is a `RuntimeError`."""
+
+    __slots__ = ()
+
+    def _run(self, steps: Steps[T]) -> T:
+        with self._alone():
+            return block(steps)
+
+    def read(self, n: int = -1) -> bytes:
+        """Reads at most `n` bytes, as soon as there are any; all to the end without `n`. b"" is the end."""
+        return self._run(self._read(n))
+
+    def readexactly(self, n: int) -> bytes:
+        """Reads `n` bytes; `asyncio.IncompleteReadError` holds what came before the end."""
+        return self._run(self._readexactly(n))
+
+    def readline(self) -> bytes:
+        r"""Reads a line with its \n; the last one may have none. A line over 1 MiB comes in pieces."""
+        return self._run(self._readline())
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:
+        """Reads into `buffer`, as soon as there are bytes; returns how many, 0 at the end."""
+        return self._run(self._readinto(buffer))
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> bytes:
+        if not self._head:
+            try:
+                return self._lines.popleft()
+            except IndexError:
+                pass
+        if line := self._run(self._readline()):
+            return line
+        raise StopIteration
+
+    def chunks(self) -> Chunks:
+        """Iterates over the bytes as they come, in pieces of at most 256 KiB."""
+        return Chunks(self)
+
+    def lines(self, encoding: str = "utf-8", errors: str = "strict") -> Lines:
+        r"""Iterates over the lines as text, with their \n."""
+        return Lines(self, encoding, errors)
+
+
+class Chunks:
+    """Pieces of an output."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> bytes:
+        if data := self._reader.read(CHUNK):
+            return data
+        raise StopIteration
+
+
+class Lines:
+    """Lines of an output, as text."""
+
+    def __init__(self, reader: Reader, encoding: str, errors: str) -> None:
+        self._reader = reader
+        self._decoder = codecs.getincrementaldecoder(encoding)(errors)
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> str:
+        line = self._reader.readline()
+        if text := self._decoder.decode(line, final=not line):
+            return text
+        raise StopIteration
+
+
+class Writer(WriterBase):
+    """Input of the remote command, like `asyncio.StreamWriter` without `await`."""
+
+    __slots__ = ()
+
+    def drain(self) -> None:
+        """Waits until there is room for more; raises `ClosedError` when the remote side takes no more."""
+        block(self._drain())
+
+    def wait_closed(self) -> None:
+        """For code written for asyncio: there is nothing to wait for, what was written goes on being sent."""
+
+
+class Process(ProcessBase):
+    """A running remote process, like `asyncio.subprocess.Process`. `async with` closes the session."""
+
+    stdin: Writer | None
+    stdout: Reader | None
+    stderr: Reader | None
+
+    def wait(self) -> int:
+        """Waits for the exit code. An output that nobody reads can hold it up, as with `subprocess`.
+
+        Raises `ConnectionLostError` or `ProtocolError` when no status came, `NotStartedError`,
+        `WsxTimeoutError`, `ClosedError`.
+        """
+        return block(self._wait())
+
+    def communicate(self, input: Buffer | None = None) -> tuple[bytes, bytes]:
+        """Sends all input, reads both outputs to the end, waits. Raises what `wait` raises.
+
+        What was read when it raises can still be read.
+        """
+        return block(self._communicate(input))
+
+    def close(self) -> None:
+        """Ends the session and waits until the connection is gone. Again does nothing."""
+        block(self._end())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Client(ClientBase):
+    """A cluster that can be entered. Any number of threads may share one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._on_notice: Notify | None = None
+        self._notices: deque[tuple[str, str]] = deque()
+
+    @classmethod
+    def connect(
+        cls,
+        kubeconfig: Path | None = None,
+        *,
+        context: str | None = None,
+        cluster: str | None = None,
+        user: str | None = None,
+        namespace: str | None = None,
+        server: str | None = None,
+        token: str | None = None,
+        impersonate: str | None = None,
+        impersonate_groups: list[str] | None = None,
+        certificate_authority: Path | None = None,
+        client_certificate: Path | None = None,
+        client_key: Path | None = None,
+        insecure_skip_tls_verify: bool = False,
+        tls_server_name: str | None = None,
+        request_timeout: float | None = None,
+        on_notice: Notify | None = None,
+    ) -> Self:
+        """Loads the kubeconfig as kubectl does and prepares a client; nothing is sent yet.
+
+        `on_notice` is called by the thread that uses the client, while it waits, with a level ("detail", "note",
+        "warning") and a line of text. Raises `ConfigError`.
+        """
+        client = cls()
+        options = ConnectOptions(
+            kubeconfig=kubeconfig,
+            context=context,
+            cluster=cluster,
+            user=user,
+            namespace=namespace,
+            server=server,
+            token=token,
+            impersonate=impersonate,
+            impersonate_groups=impersonate_groups,
+            certificate_authority=certificate_authority,
+            client_certificate=client_certificate,
+            client_key=client_key,
+            insecure_skip_tls_verify=insecure_skip_tls_verify,
+            tls_server_name=tls_server_name,
+            request_timeout=request_timeout,
+            on_notice=None if on_notice is None else lambda *notice: client._notices.append(notice),
+        )
+        client._on_notice = on_notice
+        client._block(client._connect(options))
+        return client
+
+    @classmethod
+    def from_kubernetes(cls, configuration: Any, *, namespace: str | None = None) -> Self:
+        """Prepares a client from a `kubernetes.client.Configuration`; its `refresh_api_key_hook` is called
+        before each use. Raises `TypeError`, `ConfigError`, `InvalidError`."""
+        client = cls()
+        client._configuration, client._named = configuration, namespace
+        client._renew()
+        return client
+
+    def exec(
+        self,
+        target: str,
+        command: Command,
+        *,
+        namespace: str | None = None,
+        container: str | None = None,
+        stdin: Input = None,
+        stdout: int = PIPE,
+        stderr: int = PIPE,
+        tty: bool = False,
+        size: tuple[int, int] | None = None,
+        protocol: Protocol = "auto",
+        verify: Verify = "auto",
+        preflight: bool = True,
+        timeouts: Timeouts | None = None,
+    ) -> Process:
+        """Starts `command` in a container of `target`: "POD" or "TYPE/NAME" such as "deploy/web".
+
+        `stdin` is None, PIPE, bytes or a binary file; `stdout` and `stderr` are PIPE or DEVNULL. With `tty`
+        error output arrives on stdout, and `size` is (columns, rows). The command is sent at most once:
+        errors whose `may_have_started` is false say that it did not start.
+        """
+        options = exec_options(
+            namespace=namespace,
+            container=container,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            tty=tty,
+            size=size,
+            protocol=protocol,
+            verify=verify,
+            preflight=preflight,
+            timeouts=timeouts,
+        )
+        self._renew()
+        native = self._block(self._exec(target, command, options))
+        process = Process(native, target)
+        if stdin == PIPE and native.stdin is not None:
+            process.stdin = Writer(native.stdin)
+        process.stdout = process._reader(Reader, native.stdout, stdout == PIPE)
+        process.stderr = process._reader(Reader, native.stderr, stderr == PIPE and not tty)
+        process._feed(stdin)
+        self._processes.add(process)
+        return process
+
+    @overload
+    def run(
+        self,
+        target: str,
+        command: Command,
+        *,
+        namespace: str | None = None,
+        container: str | None = None,
+        input: Buffer | None = None,
+        check: bool = False,
+        timeout: float | None = None,
+        encoding: None = None,
+        max_output: int | None = None,
+        protocol: Protocol = "auto",
+        verify: Verify = "auto",
+        preflight: bool = True,
+        timeouts: Timeouts | None = None,
+    ) -> CompletedProcess[bytes]: ...
+
+    @overload
+    def run(
+        self,
+        target: str,
+        command: Command,
+        *,
+        namespace: str | None = None,
+        container: str | None = None,
+        input: Buffer | str | None = None,
+        check: bool = False,
+        timeout: float | None = None,
+        encoding: str,
+        max_output: int | None = None,
+        protocol: Protocol = "auto",
+        verify: Verify = "auto",
+        preflight: bool = True,
+        timeouts: Timeouts | None = None,
+    ) -> CompletedProcess[str]: ...
+
+    def run(
+        self,
+        target: str,
+        command: Command,
+        *,
+        namespace: str | None = None,
+        container: str | None = None,
+        input: Buffer | str | None = None,
+        check: bool = False,
+        timeout: float | None = None,
+        encoding: str | None = None,
+        max_output: int | None = None,
+        protocol: Protocol = "auto",
+        verify: Verify = "auto",
+        preflight: bool = True,
+        timeouts: Timeouts | None = None,
+    ) -> CompletedProcess[Any]:
+        """Runs `command` to its end and returns all it said: bytes, or text with an `encoding`.
+
+        A code other than 0 is a value, or `ExitError` with `check`. `timeout` is `Timeouts.total`. More than
+        `max_output` bytes of stdout and stderr together end it with `ClosedError`. Errors carry what had
+        come, as `stdout` and `stderr`.
+        """
+        options = exec_options(
+            namespace=namespace,
+            container=container,
+            stdin=None if input is None else PIPE,
+            stdout=PIPE,
+            stderr=PIPE,
+            tty=False,
+            size=None,
+            protocol=protocol,
+            verify=verify,
+            preflight=preflight,
+            timeouts=limited(timeouts, timeout),
+        )
+        data = encoded(input, encoding)
+        self._renew()
+        result = self._block(self._run(target, command, options, data, max_output))
+        completed = decoded(result, command, encoding)
+        return checked(completed, target) if check else completed
+
+    def version(self) -> str:
+        """Asks the server for its version, such as "v1.35.2"."""
+        self._renew()
+        return self._block(self._version())
+
+    def close(self) -> None:
+        """Closes the client and all its processes. Again does nothing."""
+        self._block(self._end())
+
+    def _renew(self) -> None:
+        if self._configuration is not None:
+            self._refresh()
+            self._block(self._reconnect())
+
+    def _block(self, steps: Steps[T]) -> T:
+        try:
+            return block(steps, self._tell)
+        finally:
+            self._tell()
+
+    def _tell(self) -> None:
+        while self._on_notice is not None and self._notices:
+            self._on_notice(*self._notices.popleft())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()

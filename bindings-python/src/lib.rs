@@ -1,0 +1,49 @@
+//! `kubectl_wsx._native`: what the Python package `kubectl_wsx` stands on.
+//!
+//! A roof over `wsx_core`: it converts, calls, converts. Everything public is in Python, in
+//! `python/kubectl_wsx`; `_native.pyi` beside it says what is here.
+//!
+//! - `bridge`: the tokio runtime of this process, and what a fork means
+//! - `notifier`: the one thread that wakes event loops
+//! - `waiter`: who waits for what: an event loop's future, or a thread
+//! - `operation`: things done once: connect, exec, run, wait
+//! - `client`, `process`, `stream`: the things themselves
+//! - `failure`: errors as Python sees them
+//!
+//! No thread of the runtime ever waits for the interpreter: they mark a waiter, which never blocks,
+//! and the notifier's thread does the rest.
+
+#![forbid(unsafe_code)]
+
+mod bridge;
+mod client;
+mod failure;
+mod notifier;
+mod operation;
+mod process;
+mod stream;
+mod waiter;
+
+/// The native half of `kubectl_wsx`; not for use by itself.
+#[pyo3::pymodule(gil_used = false)]
+mod _native {
+    use pyo3::prelude::*;
+
+    #[pymodule_export]
+    use crate::client::{Client, connect};
+    #[pymodule_export]
+    use crate::operation::Operation;
+    #[pymodule_export]
+    use crate::process::Process;
+    #[pymodule_export]
+    use crate::stream::{Stdin, Stream};
+    #[pymodule_export]
+    use crate::waiter::Waiter;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("KINDS", crate::failure::kinds(module.py())?)?;
+        module.add("DEFAULTS", crate::client::defaults(module.py())?)?;
+        crate::bridge::install(module.py())
+    }
+}
