@@ -12,6 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use tokio::runtime::Runtime;
+use tokio::task::JoinSet;
 use wsx_tests::kubectl::{self, Kubectl};
 
 use crate::support::{PATIENCE, Run, at, pattern, required, run, run_with, wait};
@@ -369,8 +370,9 @@ impl Door {
             .unwrap();
         let address = listener.local_addr().unwrap();
         runtime.spawn(async move {
+            let mut connections = JoinSet::new();
             while let Ok((mut client, _)) = listener.accept().await {
-                tokio::spawn(async move {
+                connections.spawn(async move {
                     let mut server = tokio::net::TcpStream::connect(server).await?;
                     tokio::io::copy_bidirectional(&mut client, &mut server).await
                 });
