@@ -7,9 +7,11 @@
 //! - [`request`]: what is asked for, with all defaults, and the request each verb makes
 //! - [`text`]: foreign text made safe for terminals and logs
 //! - [`machine`]: conversations that remember what was said before
+//! - [`logs`]: the log of a container: lines, and resuming without loss or repeats
 
 pub mod error;
 pub mod handshake;
+pub mod logs;
 pub mod machine;
 pub mod request;
 pub mod status;
