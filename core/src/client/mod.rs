@@ -114,7 +114,7 @@ impl Client {
         struct Version {
             git_version: String,
         }
-        let version: Version = self.server.object("/version", &[]).await?;
+        let version: Version = self.server.object("/version", &[], None).await?;
         Ok(version.git_version)
     }
 

@@ -28,6 +28,13 @@ pub enum Level {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Notice {
+    /// A container is about to be attached to: what is typed and shown goes into its log.
+    Attaching {
+        /// The pod.
+        pod: String,
+        /// The container.
+        container: String,
+    },
     /// A pod was chosen among those of a workload.
     ChosenPod {
         /// The pod.
@@ -115,6 +122,7 @@ impl Notice {
     #[must_use]
     pub const fn class(&self) -> &'static str {
         match self {
+            Self::Attaching { .. } => "attaching",
             Self::ChosenPod { .. } => "chosen_pod",
             Self::DefaultedContainer { .. } => "defaulted_container",
             Self::InsecureTls { .. } => "insecure_tls",
@@ -132,6 +140,11 @@ impl Notice {
 impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            // kubectl pkg/cmd/attach/attach.go: the same words.
+            Self::Attaching { .. } => f.write_str(
+                "All commands and output from this session will be recorded in container logs, \
+                 including credentials and sensitive information passed through the command prompt.",
+            ),
             Self::ChosenPod {
                 pod,
                 count,

@@ -13,10 +13,9 @@ use super::stage::Stage;
 use super::target::{self, Target};
 use super::{Client, confirm, ended, server};
 use crate::error::{Error, ErrorKind, Result};
-use crate::protocol::machine::process::Streams;
 use crate::protocol::request::{self, AttachOptions, ExecOptions, PodRef, Verify};
 use crate::protocol::subprotocol::Subprotocol;
-use crate::session::process::{Process, Setup};
+use crate::session::process::{Process, Setup, Streams};
 use crate::session::transport::{Dial, Upgraded};
 
 /// What a session is for.
@@ -99,6 +98,7 @@ impl Client {
         begin: Instant,
     ) -> Result<Process> {
         // What cannot be asked is refused before anything is sent.
+        check(&options)?;
         work.request(&PodRef::new(namespace, "x"), None, &options)?;
 
         let resolved =
@@ -154,6 +154,10 @@ impl Client {
             self.server.tell(&Notice::NoTerminal { container });
         }
         options.tty = resolved.tty;
+        self.server.tell(&Notice::Attaching {
+            pod: resolved.pod.name.clone(),
+            container: container.to_owned(),
+        });
         Ok(())
     }
 
@@ -189,5 +193,31 @@ impl Client {
             }
         }
         Err(Error::new(ErrorKind::Internal, "no subprotocol to offer"))
+    }
+}
+
+/// Refuses what can only be a mistake: limits that have passed before anything began, a terminal
+/// that shows nothing.
+fn check(options: &ExecOptions) -> Result<()> {
+    let limits = &options.limits;
+    let named = [
+        ("connect", limits.connect),
+        ("keepalive_timeout", limits.keepalive_timeout),
+        ("pod_running", options.pod_running_timeout),
+        ("stall", limits.stall),
+    ];
+    if let Some((name, _)) = named.iter().find(|(_, limit)| limit.is_zero()) {
+        let message = format!("the {name} time limit must be higher than zero");
+        return Err(Error::new(ErrorKind::Invalid, message));
+    }
+    match options.size {
+        Some(size) if size.columns == 0 || size.rows == 0 => Err(Error::new(
+            ErrorKind::Invalid,
+            format!(
+                "a terminal cannot have {} columns and {} rows",
+                size.columns, size.rows
+            ),
+        )),
+        _ => Ok(()),
     }
 }

@@ -60,14 +60,17 @@ pub(super) async fn resolve(
         }
         Target::Pod(name) => Search::Named(pod_path(namespace, name)),
         Target::Workload(workload, name) => {
-            Search::Selected(selector(server, *workload, namespace, name).await?)
+            let connect = options.limits.connect;
+            Search::Selected(selector(server, *workload, namespace, name, connect).await?)
         }
     };
     let limit = options.pod_running_timeout;
     let deadline = Instant::now() + limit;
     let mut told = None;
     loop {
-        let (pod, count) = search.look(server, namespace).await?;
+        let (pod, count) = search
+            .look(server, namespace, options.limits.connect)
+            .await?;
         let (state, chosen) = match &pod {
             Some(pod) => {
                 let (container, notice) = pod.container(wanted)?;
@@ -156,12 +159,19 @@ enum Search {
 }
 
 impl Search {
-    async fn look(&self, server: &Server, namespace: &str) -> Result<(Option<Pod>, usize)> {
+    async fn look(
+        &self,
+        server: &Server,
+        namespace: &str,
+        connect: Duration,
+    ) -> Result<(Option<Pod>, usize)> {
+        let connect = Some(connect);
         match self {
-            Self::Named(path) => Ok((Some(server.object(path, &[]).await?), 1)),
+            Self::Named(path) => Ok((Some(server.object(path, &[], connect).await?), 1)),
             Self::Selected(selector) => {
                 let path = format!("/api/v1/namespaces/{}/pods", encode(namespace));
-                let list: PodList = server.object(&path, &[("labelSelector", selector)]).await?;
+                let query = [("labelSelector", &**selector)];
+                let list: PodList = server.object(&path, &query, connect).await?;
                 Ok((best(&list.items).cloned(), list.items.len()))
             }
         }
@@ -197,8 +207,10 @@ async fn selector(
     workload: Workload,
     namespace: &str,
     name: &str,
+    connect: Duration,
 ) -> Result<String> {
-    let object: Selecting = server.object(&workload.path(namespace, name), &[]).await?;
+    let path = workload.path(namespace, name);
+    let object: Selecting = server.object(&path, &[], Some(connect)).await?;
     let value = object
         .spec
         .and_then(|spec| spec.selector)

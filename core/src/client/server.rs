@@ -148,9 +148,9 @@ impl Server {
     ///
     /// # Errors
     /// `NotStarted` without an answer in time, else those of connecting.
-    pub(super) async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Answer> {
+    async fn get(&self, path: &str, query: &[(&str, &str)], limits: Stages) -> Result<Answer> {
         let request = plain(path, query)?;
-        let response = self.send(&request, self.stages(), Connection::Shared).await;
+        let response = self.send(&request, limits, Connection::Shared).await;
         self.whole(path, response.map_err(unstarted)?).await
     }
 
@@ -161,18 +161,18 @@ impl Server {
     /// Those of [`Self::get`].
     pub(super) async fn get_aside(&self, path: &str, query: &[(&str, &str)]) -> Result<Answer> {
         if !self.credentials.may_ask() {
-            return self.get(path, query).await;
+            return self.get(path, query, self.stages(None)).await;
         }
         let request = plain(path, query)?;
         let response = self
-            .send_as_before(&request, self.stages(), Connection::Shared)
+            .send_as_before(&request, self.stages(None), Connection::Shared)
             .await;
         self.whole(path, response.map_err(unstarted)?).await
     }
 
-    fn stages(&self) -> Stages {
+    fn stages(&self, connect: Option<Duration>) -> Stages {
         Stages {
-            connect: Some(self.connect_timeout),
+            connect: connect.or(Some(self.connect_timeout)),
             answer: Some(self.request_timeout),
         }
     }
@@ -200,7 +200,7 @@ impl Server {
         }
     }
 
-    /// Asks for an object.
+    /// Asks for an object; `connect` limits the stages of connecting, absent as configured.
     ///
     /// # Errors
     /// By the status of the answer, else those of [`Self::get`].
@@ -208,8 +208,9 @@ impl Server {
         &self,
         path: &str,
         query: &[(&str, &str)],
+        connect: Option<Duration>,
     ) -> Result<T> {
-        let answer = self.get(path, query).await?;
+        let answer = self.get(path, query, self.stages(connect)).await?;
         if answer.status != StatusCode::OK {
             return Err(answer.refusal(path));
         }

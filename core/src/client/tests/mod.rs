@@ -1,5 +1,6 @@
 //! Tests that need more than one file: a server of a few lines, and the client against it.
 
+mod attaching;
 mod connecting;
 mod plugins;
 mod pods;

@@ -41,8 +41,9 @@ fn changed(name: &str, changes: &[(&str, Value)]) -> Pod {
     parse(value)
 }
 
-/// kubectl pkg/util/podutils: one pair for each of the rules, the better pod first.
 const COMPLETED: &str = "cannot exec into a container in a completed pod; current phase is";
+
+/// kubectl pkg/util/podutils: one pair for each of the rules, the better pod first.
 
 #[test]
 fn each_rule_of_the_order_of_pods_counts() {
