@@ -7,5 +7,7 @@
 
 pub mod cluster;
 pub mod kubectl;
+pub mod probe;
+pub mod status;
 pub mod tls;
 pub mod wire;

@@ -1,10 +1,9 @@
-//! WebSocket frames and Kubernetes Status objects, written and read by hand.
+//! WebSocket frames, written and read by hand.
 //!
 //! Lives here: pure functions over bytes. Never here: sockets, or an import from `wsx_core`.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::{Value, json};
 
 /// First-byte bit: this frame ends its message.
 pub const FIN: u8 = 0x80;
@@ -125,46 +124,6 @@ pub fn mask(payload: &mut [u8], key: [u8; 4]) {
 pub fn accept(key: &str) -> String {
     let text = format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
     STANDARD.encode(sha1_smol::Sha1::from(text).digest().bytes())
-}
-
-/// The Status of a command that ended with 0.
-#[must_use]
-pub fn success() -> Value {
-    json!({"metadata": {}, "status": "Success"})
-}
-
-/// The Status of a command that ended with something else; `code` is text, so that it may be wrong.
-///
-/// The prose is the translator's (v5) without a command, and containerd's (v4) with one.
-#[must_use]
-pub fn exited(code: &str, command: &[String]) -> Value {
-    let prose = match command {
-        [] => format!("command terminated with exit code {code}"),
-        words => format!(
-            "error executing command [{}], exit code {code}",
-            words.join(" ")
-        ),
-    };
-    json!({
-        "metadata": {},
-        "status": "Failure",
-        "reason": "NonZeroExitCode",
-        "message": format!("command terminated with non-zero exit code: {prose}"),
-        "details": {"causes": [{"reason": "ExitCode", "message": code}]},
-    })
-}
-
-/// The Status of everything that is not an exit code.
-#[must_use]
-pub fn internal_error(message: &str) -> Value {
-    json!({
-        "metadata": {},
-        "status": "Failure",
-        "reason": "InternalError",
-        "code": 500,
-        "message": format!("Internal error occurred: {message}"),
-        "details": {"causes": [{"message": message}]},
-    })
 }
 
 fn array<const N: usize>(bytes: &[u8], start: usize) -> Option<[u8; N]> {

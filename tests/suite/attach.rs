@@ -3,7 +3,7 @@
 use wsx_tests::wire::{CLOSE, FIN, PING, client_frame};
 
 use crate::raw::{Event, Raw};
-use crate::talk::{PODS, V4, V5, close, cluster, exec, json, message, success};
+use crate::talk::{PODS, V4, V5, close, cluster, exec, fifo, json, message, success, success_on};
 
 #[test]
 fn a_terminal_has_the_size_it_is_told_and_no_stderr() {
@@ -49,9 +49,12 @@ fn much_output_of_a_terminal_arrives_whole() {
 #[test]
 fn the_end_of_stdin_detaches_a_terminal() {
     let cluster = cluster();
+    // A fifo tells the process when to go on: its terminal hears nothing any more.
+    let home = cluster.container_directory("default", "web-0", "app");
+    fifo(&home, "go");
     let target = exec(
         "stdin=1&stdout=1&tty=1",
-        &["sh", "-c", "stty -echo; echo first; read x; echo second"],
+        &["sh", "-c", "echo first; read x <go; echo second"],
     );
     let mut raw = Raw::upgrade(&cluster, "plain", Some(V5), &target);
     assert_eq!(raw.answer().status, 101);
@@ -60,8 +63,10 @@ fn the_end_of_stdin_detaches_a_terminal() {
         (message(1, ""), message(1, "first\r\n"))
     );
     raw.send(b"\xFF\x00");
-    raw.send(b"\x00go\n");
-    // Dropped input would leave the process waiting; a terminal still takes it, its output goes nowhere.
+    raw.send(b"\x00dropped\n");
+    raw.write(&client_frame(FIN | PING, b"read so far"));
+    assert_eq!(raw.next(), Event::Pong(b"read so far".to_vec()));
+    std::fs::write(home.join("go"), "go\n").unwrap();
     assert_eq!(raw.rest(), [success(), close(1000), Event::Eof]);
 }
 
@@ -130,7 +135,7 @@ fn attach_to_a_terminal_echoes() {
         events,
         [
             message(1, "hi\r\nhi\r\n"),
-            success(),
+            success_on(V4),
             close(1000),
             Event::Eof
         ]

@@ -5,7 +5,9 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::raw::{Event, Raw};
-use crate::talk::{PODS, V4, V5, close, cluster, enter, exec, json, message, success, wait_until};
+use crate::talk::{
+    PODS, V4, V5, close, cluster, enter, exec, json, message, success, success_on, wait_until,
+};
 
 #[test]
 fn gen_is_a_pattern_and_sink_counts() {
@@ -39,7 +41,7 @@ fn gen_is_a_pattern_and_sink_counts() {
     let expected = [
         message(1, ""),
         message(1, "1024\n"),
-        success(),
+        success_on(V4),
         close(1000),
         Event::Eof,
     ];

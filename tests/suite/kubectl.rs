@@ -270,7 +270,8 @@ fn a_missing_command_is_an_error_of_the_runtime() {
     let Some(court) = court() else { return };
     let (code, _, stderr) = run(&court, "exec web-0 -c app -- nope");
     assert_eq!(code, Some(1));
-    let begin = "error: Internal error occurred: error executing command in container: failed to exec in container: failed to start exec ";
+    // v5's translator wraps the runtime's error once more (recorded from Kubernetes 1.36.3).
+    let begin = "error: Internal error occurred: Internal error occurred: error executing command in container: failed to exec in container: failed to start exec ";
     assert!(stderr.starts_with(begin), "{stderr}");
     assert!(
         stderr.ends_with("exec: \"nope\": executable file not found in $PATH: unknown\n"),
@@ -291,7 +292,7 @@ fn pods_are_listed_and_selected() {
     );
     assert_eq!(told, done(0, "default\nother\n", ""));
     let (code, table, _) = run(&court, "get pods");
-    assert_eq!((code, table.lines().count()), (Some(0), 16));
+    assert_eq!((code, table.lines().count()), (Some(0), 17));
 }
 
 #[test]

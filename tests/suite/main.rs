@@ -13,6 +13,7 @@ mod kubectl;
 mod messages;
 mod program;
 mod raw;
+mod recorded;
 mod scenario;
 mod scenarios;
 mod talk;

@@ -5,7 +5,8 @@ use wsx_tests::wire::{BINARY, CLOSE, FIN, PING, TEXT, client_frame};
 
 use crate::raw::{Event, Raw};
 use crate::talk::{
-    V4, V5, WHOLE_TEXT, close, cluster, enter, exec, fifo, json, message, success, wait_until,
+    V4, V5, WHOLE_TEXT, close, cluster, enter, exec, fifo, json, message, success, success_on,
+    wait_until,
 };
 
 #[test]
@@ -16,7 +17,7 @@ fn a_session_is_ready_output_status_close_end() {
         let expected = [
             message(1, ""),
             message(1, "hi\n"),
-            success(),
+            success_on(subprotocol),
             close(1000),
             Event::Eof,
         ];
@@ -40,7 +41,7 @@ fn over_tls_it_is_the_same() {
     let expected = [
         message(1, ""),
         message(1, "hi\n"),
-        success(),
+        success_on(V4),
         close(1000),
         Event::Eof,
     ];
@@ -58,12 +59,16 @@ fn an_exit_code_stands_in_the_status() {
         let Event::Message(3, status) = events.remove(1) else {
             panic!("no Status: {events:?}")
         };
-        let expected = json!({
-            "metadata": {}, "status": "Failure", "reason": "NonZeroExitCode",
-            "message": format!("command terminated with non-zero exit code: {prose}"),
-            "details": {"causes": [{"reason": "ExitCode", "message": "3"}]},
-        });
-        assert_eq!(json(&status), expected);
+        // Recorded from Kubernetes 1.36.3, to the letter.
+        let metadata = if subprotocol == V5 {
+            r#""metadata":{},"#
+        } else {
+            ""
+        };
+        let expected = format!(
+            r#"{{{metadata}"status":"Failure","message":"command terminated with non-zero exit code: {prose}","reason":"NonZeroExitCode","details":{{"causes":[{{"reason":"ExitCode","message":"3"}}]}}}}"#
+        );
+        assert_eq!(status, expected);
         assert_eq!(events, [message(1, ""), close(1000), Event::Eof]);
     }
 }
@@ -111,6 +116,11 @@ fn a_command_that_cannot_start_is_an_internal_error_after_the_101() {
             (&json!("InternalError"), &json!(500))
         );
         let said = status["message"].as_str().unwrap();
+        // The translator wraps it once more.
+        let said = match said.strip_prefix("Internal error occurred: Internal") {
+            Some(rest) if subprotocol == V5 => format!("Internal{rest}"),
+            _ => said.to_owned(),
+        };
         assert!(said.starts_with("Internal error occurred: error executing command in container: failed to exec in container: failed to start exec \""), "{said}");
         assert!(said.ends_with(text), "{said}");
     }
@@ -165,7 +175,7 @@ fn base64_forms_are_text_with_a_digit() {
     let expected = [
         text("1"),
         text("1aGkK"),
-        text("3eyJtZXRhZGF0YSI6e30sInN0YXR1cyI6IlN1Y2Nlc3MifQ=="),
+        text("3eyJzdGF0dXMiOiJTdWNjZXNzIn0="),
         close(1000),
         Event::Eof,
     ];
@@ -197,7 +207,7 @@ fn v5_half_closes_stdin_and_v4_does_not_know_it() {
     let expected = [
         message(1, ""),
         message(1, "one\ntwo\n"),
-        success(),
+        success_on(V4),
         close(1000),
         Event::Eof,
     ];
@@ -281,7 +291,7 @@ fn a_process_that_does_not_read_stops_the_whole_reader() {
 #[test]
 fn messages_are_32_kib_on_v5_and_what_was_written_on_v4() {
     let cluster = cluster();
-    for (subprotocol, longest) in [(V5, 32 * 1024), (V4, 100_000)] {
+    for (subprotocol, longest, status) in [(V5, 32 * 1024, 35), (V4, 100_000, 21)] {
         let mut raw = enter(&cluster, subprotocol, &["gen", "200000", "100000"]);
         let mut sizes = Vec::new();
         while let Some(size) = raw.next_length() {
@@ -290,7 +300,7 @@ fn messages_are_32_kib_on_v5_and_what_was_written_on_v4() {
         assert_eq!(sizes.remove(0), 1, "the ready message");
         assert_eq!(
             sizes.drain(sizes.len() - 2..).collect::<Vec<_>>(),
-            [35, 2],
+            [status, 2],
             "Status and Close"
         );
         assert_eq!(sizes.iter().map(|size| size - 1).sum::<usize>(), 200_000);

@@ -59,9 +59,19 @@ pub(crate) fn close(code: u16) -> Event {
     Event::Close(code.to_be_bytes().to_vec())
 }
 
-/// The Status of success, as it stands on channel 3.
+/// The Status of success on v5, as it stands on channel 3.
 pub(crate) fn success() -> Event {
-    message(3, r#"{"metadata":{},"status":"Success"}"#)
+    success_on(V5)
+}
+
+/// The Status of success as it stands on channel 3; only the translator of v5 writes `metadata`.
+pub(crate) fn success_on(subprotocol: &str) -> Event {
+    let metadata = if subprotocol == V5 {
+        r#""metadata":{},"#
+    } else {
+        ""
+    };
+    message(3, &format!(r#"{{{metadata}"status":"Success"}}"#))
 }
 
 /// A cluster of its own for one test.

@@ -52,23 +52,16 @@ pub(crate) fn answer(
         [resource] => (None, resource, None, None),
         _ => return answered(unknown_path()),
     };
-    let Some(kind) = Kind::find(group, resource) else {
-        return answered(unknown_path());
-    };
-
     let wanted = match (&*request.method, name) {
         ("GET" | "HEAD", Some(_)) => "get",
         ("GET" | "HEAD", None) if request.flag("watch") => "watch",
         ("GET" | "HEAD", None) => "list",
-        ("POST", Some(_)) if subresource.is_some() => "create",
-        _ => {
-            return answered(Response::refusal(
-                405,
-                "MethodNotAllowed",
-                "the server does not allow this method on the requested resource",
-                &Value::Null,
-            ));
-        }
+        ("POST", _) => "create",
+        ("PUT", _) => "update",
+        ("PATCH", _) => "patch",
+        ("DELETE", Some(_)) => "delete",
+        ("DELETE", None) => "deletecollection",
+        _ => return answered(not_allowed()),
     };
     let full = match subresource {
         Some(sub) => format!("{resource}/{sub}"),
@@ -81,8 +74,16 @@ pub(crate) fn answer(
         namespace,
         name,
     };
+    // Rights come first: who may not, does not learn what there is.
     if let Err(refusal) = identity::authorize(&user, attributes) {
         return answered(refusal);
+    }
+    let Some(kind) = Kind::find(group, resource) else {
+        return answered(unknown_path());
+    };
+    let streams = wanted == "create" && subresource.is_some();
+    if !(streams || ["get", "list", "watch"].contains(&wanted)) {
+        return answered(not_allowed());
     }
 
     match (kind.resource, name, subresource, namespace) {
@@ -172,6 +173,11 @@ fn records(world: &World, request: &Request) -> Response {
         }
         _ => unknown_path(),
     }
+}
+
+fn not_allowed() -> Response {
+    let message = "the server does not allow this method on the requested resource";
+    Response::refusal(405, "MethodNotAllowed", message, &Value::Null)
 }
 
 fn unknown_path() -> Response {

@@ -111,7 +111,7 @@ impl Response {
             status,
             content_type: "application/json".to_owned(),
             body,
-            extra: Vec::new(),
+            extra: vec![("Cache-Control", "no-cache, private".to_owned())],
         }
     }
 
@@ -128,21 +128,11 @@ impl Response {
 
     /// A Status object, as the API server refuses.
     pub(crate) fn refusal(status: u16, reason: &str, message: &str, details: &Value) -> Self {
-        let mut value = json!({
-            "kind": "Status",
-            "apiVersion": "v1",
-            "metadata": {},
-            "status": "Failure",
-            "message": message,
-            "code": status,
-        });
-        if !reason.is_empty() {
-            value["reason"] = reason.into();
+        let body = crate::status::refusal(status, reason, message, details);
+        Self {
+            body: body.into_bytes(),
+            ..Self::json(status, &Value::Null)
         }
-        if !details.is_null() {
-            value["details"] = details.clone();
-        }
-        Self::json(status, &value)
     }
 
     /// The refusal of a request that makes no sense.

@@ -63,8 +63,10 @@ pub(crate) fn user(
         secrets.owner(&token)
     } else if certificate.is_some_and(|der| der == secrets.certificate) {
         Some("cert".to_owned())
+    } else if anonymous_is_admin {
+        Some("admin".to_owned())
     } else {
-        anonymous_is_admin.then(|| "admin".to_owned())
+        Some(ANONYMOUS.to_owned())
     };
     let user = user.ok_or_else(Response::unauthorized)?;
     let Some(other) = request.header("Impersonate-User") else {
@@ -191,9 +193,15 @@ fn forbidden(user: &str, attributes: Attributes<'_>) -> Response {
     if !group.is_empty() {
         details["group"] = group.into();
     }
-    Response::refusal(403, "Forbidden", &message, &details)
+    let mut refusal = Response::refusal(403, "Forbidden", &message, &details);
+    // Who is refused by the filter, before any handler, hears this too.
+    let nosniff = ("X-Content-Type-Options", "nosniff".to_owned());
+    refusal.extra.push(nosniff);
+    refusal
 }
 
+/// Who brings no credentials; the API server lets them in by default, and RBAC lets them do nothing.
+const ANONYMOUS: &str = "system:anonymous";
 /// The subprotocol that carries a browser's token.
 pub(crate) const BEARER: &str = "base64url.bearer.authorization.k8s.io.";
 

@@ -190,7 +190,7 @@ impl Output {
 
 fn command(place: &Place) -> Vec<String> {
     let script = match &*place.pod {
-        "tty-0" => "exec cat",
+        "stdin-0" | "tty-0" => "exec cat",
         "ends-0" => "read line; echo \"got $line\"; echo oops >&2; exit 3",
         _ => "n=0; while :; do n=$((n+1)); echo \"tick $n\"; sleep 0.05; done",
     };

@@ -293,10 +293,11 @@ fn write_private(path: &Path, text: &str) -> io::Result<()> {
 /// The listener that most contexts use, and the current context.
 const STANDARD: &str = "v1.35";
 
-const LISTENERS: [(&str, Version, Manner); 12] = [
+const LISTENERS: [(&str, Version, Manner); 13] = [
     ("v1.28", Version::V1_28, Manner::Faithful),
     ("v1.30", Version::V1_30, Manner::Faithful),
     (STANDARD, Version::V1_35, Manner::Faithful),
+    ("v1.36", Version::V1_36, Manner::Faithful),
     ("cri-dockerd", Version::CriDockerd, Manner::Faithful),
     ("plain", Version::V1_35, Manner::Faithful),
     ("expired", Version::V1_35, Manner::Faithful),

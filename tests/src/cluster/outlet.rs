@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
 
 use super::connection::{Connection, State};
 use super::faults::{Faults, StatusFault, StatusWord};
 use super::subprotocol::{StatusForm, Subprotocol};
+use crate::status::Status;
 use crate::wire::{self, BINARY, CLOSE, FIN, PONG, RSV1, TEXT};
 
 /// The writing side of a session.
@@ -136,7 +136,7 @@ impl Outlet {
     }
 
     /// Sends the Status and ends the session, or does what faults make of that.
-    pub(crate) async fn conclude(&mut self, status: &Value) {
+    pub(crate) async fn conclude(&mut self, status: &Status) {
         if self.phase == Phase::Open {
             // A client that has gone misses the verdict; nothing is left to do for it.
             let _ = self.verdict(status).await;
@@ -146,7 +146,8 @@ impl Outlet {
     /// Ends the session as a lost node does: Success on v5, a bare end below.
     pub(crate) async fn lose_upstream(&mut self) -> Result<(), Ended> {
         if self.subprotocol.translated {
-            self.status_messages(&wire::success().to_string()).await?;
+            self.status_messages(&Status::success().object(true))
+                .await?;
             self.end(1000).await
         } else {
             self.finish().await
@@ -177,7 +178,7 @@ impl Outlet {
         self.write(&wire::server_frame(FIN | CLOSE, payload)).await
     }
 
-    async fn verdict(&mut self, status: &Value) -> Result<(), Ended> {
+    async fn verdict(&mut self, status: &Status) -> Result<(), Ended> {
         let held = std::mem::take(&mut self.held);
         let early = self.faults.status_is(StatusWord::BeforeOutput);
         if early {
@@ -197,7 +198,7 @@ impl Outlet {
         self.end(1000).await
     }
 
-    async fn status(&mut self, status: &Value) -> Result<(), Ended> {
+    async fn status(&mut self, status: &Status) -> Result<(), Ended> {
         if let Some(length) = self.faults.status_flood {
             let block = vec![b' '; 32 * 1024];
             let mut left = length;
@@ -207,29 +208,22 @@ impl Outlet {
             }
         }
         let status = match &self.faults.status {
-            Some(StatusFault::Exit(fault)) => wire::exited(&fault.exit, &[]),
+            Some(StatusFault::Exit(fault)) => Status::exited(&fault.exit, &[]),
             _ => status.clone(),
         };
         let text = match (&self.faults.status, self.subprotocol.status) {
             (Some(StatusFault::Raw(fault)), _) => fault.raw.clone(),
             (Some(StatusFault::Word(StatusWord::Garbage)), _) => "\u{1}not a Status".to_owned(),
             (Some(StatusFault::Word(StatusWord::EmptyObject)), _) => "{}".to_owned(),
-            (_, StatusForm::Json) => self.shaped(status).to_string(),
-            (_, StatusForm::FailureText) if status["status"] == "Success" => return Ok(()),
-            (_, StatusForm::FailureText) => {
-                status["message"].as_str().unwrap_or_default().to_owned()
+            (_, StatusForm::Json) => {
+                status.object(self.subprotocol.translated && !self.faults.no_metadata)
             }
+            (_, StatusForm::FailureText) => match status.failure_text() {
+                Some(text) => text.to_owned(),
+                None => return Ok(()),
+            },
         };
         self.status_messages(&text).await
-    }
-
-    fn shaped(&self, mut status: Value) -> Value {
-        if self.faults.no_metadata
-            && let Some(fields) = status.as_object_mut()
-        {
-            fields.remove("metadata");
-        }
-        status
     }
 
     async fn status_messages(&mut self, text: &str) -> Result<(), Ended> {

@@ -165,6 +165,7 @@ fn all(changing: &Changing) -> Vec<Value> {
             &running,
         ),
         pod("default", "tty-0", &["app"], "Running", &running),
+        pod("default", "stdin-0", &["app"], "Running", &running),
         pod("default", "ends-0", &["app"], "Running", &running),
         pod("default", "done-0", &["app"], "Succeeded", &done),
         pod(
@@ -215,6 +216,7 @@ fn adorn(pod: &mut Value, changing: &Changing) {
             pod[rest]["containers"][0]["stdin"] = true.into();
             pod[rest]["containers"][0]["tty"] = true.into();
         }
+        "stdin-0" => pod[rest]["containers"][0]["stdin"] = true.into(),
         "ends-0" => {
             pod[rest]["containers"][0]["stdin"] = true.into();
             pod[rest]["containers"][0]["stdinOnce"] = true.into();

@@ -79,7 +79,7 @@ impl Node {
             .join(&place.container);
         std::fs::create_dir_all(&home).map_err(|error| refuse(&error.to_string()))?;
         let [name, arguments @ ..] = command else {
-            return Err(refuse("exec: no command"));
+            return Err(refuse("args must not be empty"));
         };
         let program = find_program(name, &home).map_err(|text| refuse(&text))?;
 
@@ -234,6 +234,7 @@ fn find_program(name: &str, home: &Path) -> Result<PathBuf, String> {
     if name.contains('/') {
         let path = home.join(name);
         return match executable(&path) {
+            Ok(false) if path.is_dir() => Err(format!("exec: \"{name}\": is a directory")),
             Ok(true) => Ok(path),
             Ok(false) => Err(format!("exec: \"{name}\": permission denied")),
             Err(_) => Err(format!(

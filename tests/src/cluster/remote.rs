@@ -13,10 +13,11 @@ use super::outlet::Outlet;
 use super::pods;
 use super::process::{Place, Streams};
 use super::program::Program;
-use super::session::{self, Work};
+use super::session::{self, Manners, Work};
 use super::subprotocol::Subprotocol;
 use super::version::{Manner, Version};
 use super::world::World;
+use crate::status::Status;
 use crate::wire;
 
 /// Which of the two.
@@ -24,6 +25,14 @@ use crate::wire;
 pub(crate) enum Verb {
     Attach,
     Exec,
+}
+
+/// Who ends the WebSocket.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Terminator {
+    ApiServer,
+    /// The kubelet, or the runtime behind it.
+    Node,
 }
 
 /// What becomes of the connection after the answer.
@@ -45,7 +54,10 @@ pub(crate) enum Next {
 /// A session that may begin.
 pub(crate) struct Session {
     subprotocol: &'static Subprotocol,
+    end: Terminator,
     faults: Faults,
+    /// The channel of the ready message.
+    ready: u8,
     streams: Streams,
     plan: Plan,
 }
@@ -53,7 +65,7 @@ pub(crate) struct Session {
 enum Plan {
     Attach(Place),
     Exec(Place, Vec<String>),
-    Refuse(Value),
+    Refuse(Status),
 }
 
 /// Answers a request for exec or attach that may read and, where asked, create.
@@ -73,11 +85,16 @@ pub(crate) fn answer(
     {
         return next;
     }
-    if request.method == "POST" && request.header("Upgrade").is_some() {
-        return refuse(Response::bad_request("this cluster does not speak SPDY"));
+    if request.parameter("dryRun").is_some() {
+        return refuse(Response::bad_request("dryRun is not supported"));
     }
     if !request.wants_websocket() {
-        return refuse(Response::bad_request("Upgrade request required"));
+        let text = if request.method == "POST" && request.header("Upgrade").is_some() {
+            "this cluster does not speak SPDY"
+        } else {
+            "Upgrade request required"
+        };
+        return refuse(Response::bad_request(text));
     }
     let words: Vec<String> = request
         .query
@@ -107,28 +124,46 @@ pub(crate) fn answer(
             .to_owned(),
         container,
     };
-    let node_says = node_refusal(pod, &place, streams, verb, &command);
+    let node_says = node_refusal(pod, &place, streams, verb);
 
     let line = first_line(request);
     let chosen = Subprotocol::choose(line.as_deref(), listener.version);
-    let passed_through = chosen.is_none_or(|subprotocol| !subprotocol.translated);
+    let end = if chosen.is_some_and(|subprotocol| subprotocol.translated)
+        && listener.version.translates_at_the_api_server()
+    {
+        Terminator::ApiServer
+    } else {
+        Terminator::Node
+    };
     // Passed through, the node speaks before the WebSocket exists; translated, only after.
-    if passed_through && let Some((status, text)) = &node_says {
+    if end == Terminator::Node
+        && let Some((status, text)) = &node_says
+    {
         return refuse(Response::text(*status, text.clone()));
     }
-    let subprotocol = match handshake(request, chosen) {
+    let subprotocol = match handshake(request, chosen, end) {
         Ok(subprotocol) => subprotocol,
         Err(bytes) => return Next::Last(bytes),
     };
     let plan = match (node_says, verb) {
-        (Some((_, text)), _) => Plan::Refuse(wire::internal_error(&format!(
+        (Some((_, text)), _) => Plan::Refuse(Status::translated(&format!(
             "unable to upgrade connection: {text}"
         ))),
         _ if subprotocol.translated && listener.version == Version::CriDockerd => {
-            Plan::Refuse(wire::internal_error(CRI_DOCKERD))
+            Plan::Refuse(Status::translated(CRI_DOCKERD))
         }
         (None, Verb::Attach) => Plan::Attach(place),
         (None, Verb::Exec) => Plan::Exec(place, command),
+    };
+    // The API server does not know that the kubelet drops stderr beside a terminal.
+    let stderr = match end {
+        Terminator::ApiServer => request.flag("stderr"),
+        Terminator::Node => streams.stderr,
+    };
+    let ready = match (streams.stdout, stderr) {
+        (true, _) => 1,
+        (false, true) => 2,
+        (false, false) => 3,
     };
     let key = request.header("Sec-WebSocket-Key").unwrap_or_default();
     greet(
@@ -136,7 +171,9 @@ pub(crate) fn answer(
         subprotocol,
         Session {
             subprotocol,
+            end,
             faults,
+            ready,
             streams,
             plan,
         },
@@ -165,32 +202,26 @@ fn strange(world: &World, listener: &Listener) -> Option<Next> {
 }
 
 /// What kubelet or runtime say before anything starts: status code and text.
-fn node_refusal(
-    pod: &Value,
-    place: &Place,
-    streams: Streams,
-    verb: Verb,
-    command: &[String],
-) -> Option<(u16, String)> {
+fn node_refusal(pod: &Value, place: &Place, streams: Streams, verb: Verb) -> Option<(u16, String)> {
     if !(streams.stdin || streams.stdout || streams.stderr) {
         return Some((
             400,
             "you must specify at least 1 of stdin, stdout, stderr".to_owned(),
         ));
     }
-    if verb == Verb::Exec && command.is_empty() {
-        return Some((
-            400,
-            "you must specify at least one command for the container".to_owned(),
-        ));
+    if pods::container(pod, &place.container).running {
+        return None;
     }
-    if !pods::container(pod, &place.container).running {
-        return Some((
-            500,
-            format!("container not found (\"{}\")", place.container),
-        ));
-    }
-    None
+    let Place {
+        namespace,
+        pod,
+        container,
+    } = place;
+    let text = match verb {
+        Verb::Attach => format!("container {container} not found in pod {pod}_{namespace}"),
+        Verb::Exec => format!("container not found (\"{container}\")"),
+    };
+    Some((500, text))
 }
 
 /// The first line of subprotocols, without a bearer token.
@@ -207,10 +238,16 @@ fn first_line(request: &Request) -> Option<String> {
 fn handshake(
     request: &Request,
     chosen: Option<&'static Subprotocol>,
+    end: Terminator,
 ) -> Result<&'static Subprotocol, Vec<u8>> {
+    // What comes from the node is written anew by Go's HTTP on its way.
+    let (close, version) = match end {
+        Terminator::ApiServer => ("", "Sec-WebSocket-Version: 13\r\n"),
+        Terminator::Node => ("Connection: close\r\n", "Sec-Websocket-Version: 13\r\n"),
+    };
     let bare = |status: u16, extra: &str, text: &str| {
         let phrase = super::http::phrase(status);
-        format!("HTTP/1.1 {status} {phrase}\r\n{extra}\r\n{text}").into_bytes()
+        format!("HTTP/1.1 {status} {phrase}\r\n{close}{extra}\r\n{text}").into_bytes()
     };
     if request.method != "GET" {
         return Err(bare(405, "", "bad method"));
@@ -223,11 +260,7 @@ fn handshake(
         return Err(bare(400, "", "mismatch challenge/response"));
     }
     if request.header("Sec-WebSocket-Version") != Some("13") {
-        return Err(bare(
-            400,
-            "Sec-WebSocket-Version: 13\r\n",
-            "missing or bad WebSocket Version",
-        ));
+        return Err(bare(400, version, "missing or bad WebSocket Version"));
     }
     chosen.ok_or_else(|| bare(403, "", ""))
 }
@@ -284,11 +317,19 @@ impl Session {
     pub(crate) async fn run(self, world: &World, inlet: Inlet) {
         let Self {
             subprotocol,
+            end,
             faults,
+            ready,
             streams,
             plan,
         } = self;
-        let refused = |text: String| Work::Refused(wire::internal_error(&text));
+        let refused = |text: String| {
+            Work::Refused(if subprotocol.translated {
+                Status::translated(&format!("Internal error occurred: {text}"))
+            } else {
+                Status::not_done(&text)
+            })
+        };
         let work = match plan {
             Plan::Refuse(status) => Work::Refused(status),
             Plan::Attach(place) => {
@@ -311,7 +352,8 @@ impl Session {
             },
         };
         let outlet = Outlet::new(inlet.connection.clone(), subprotocol, faults);
-        session::run(inlet, outlet, streams, work).await;
+        let manner = Manners { end, ready };
+        session::run(inlet, outlet, streams, manner, work).await;
     }
 }
 

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::sync::Mutex;
 
@@ -18,10 +17,12 @@ use super::inlet::{Frame, Inlet, TooLong};
 use super::outlet::{Ended, Outlet, Pulse};
 use super::process::{Process, Streams};
 use super::program::{self, Content, Program};
+use super::remote::Terminator;
 use super::resize::Sizes;
 use super::stdin::Stdin;
 use super::subprotocol::Subprotocol;
-use crate::wire::{self, CLOSE, PING, PONG};
+use crate::status::Status;
+use crate::wire::{CLOSE, PING, PONG};
 
 /// What produces the output and the verdict.
 pub(crate) enum Work {
@@ -32,11 +33,24 @@ pub(crate) enum Work {
     /// No process.
     Program(Program),
     /// It could not start.
-    Refused(Value),
+    Refused(Status),
+}
+
+/// What the path of a session makes different.
+pub(crate) struct Manners {
+    pub(crate) end: Terminator,
+    /// The channel of the ready message.
+    pub(crate) ready: u8,
 }
 
 /// Runs the session to its end; the process may live on.
-pub(crate) async fn run(mut inlet: Inlet, outlet: Outlet, streams: Streams, work: Work) {
+pub(crate) async fn run(
+    mut inlet: Inlet,
+    outlet: Outlet,
+    streams: Streams,
+    manners: Manners,
+    work: Work,
+) {
     let connection = inlet.connection.clone();
     if outlet.faults.silent_after_101 {
         connection.stall();
@@ -45,17 +59,9 @@ pub(crate) async fn run(mut inlet: Inlet, outlet: Outlet, streams: Streams, work
     let faults = outlet.faults.clone();
     let (subprotocol, pulse) = (outlet.subprotocol, outlet.pulse());
     let outlet = Arc::new(Mutex::new(outlet));
-    let ready = if streams.stdout {
-        1
-    } else if streams.stderr {
-        2
-    } else {
-        3
-    };
-
     let (stdin, job) = begin(work, streams, outlet.clone());
     // What ends here is noticed by whoever uses the outlet next.
-    let _ = outlet.lock().await.ready(ready).await;
+    let _ = outlet.lock().await.ready(manners.ready).await;
     let opening = open(outlet.clone(), Duration::from_millis(faults.pause_ms));
     // The job goes on when the client goes: processes outlive their sessions.
     super::task::spawn(async move {
@@ -71,6 +77,7 @@ pub(crate) async fn run(mut inlet: Inlet, outlet: Outlet, streams: Streams, work
     let outlet_too = outlet.clone();
     let mut client = Client {
         stdin,
+        stdin_ended: false,
         streams,
         subprotocol,
         outlet: outlet_too,
@@ -79,10 +86,18 @@ pub(crate) async fn run(mut inlet: Inlet, outlet: Outlet, streams: Streams, work
         sizes,
     };
     match client.listen(&mut inlet).await {
-        End::Left => connection.cut(),
+        // The API server's own WebSocket says goodbye even to who has gone.
+        End::Left if manners.end == Terminator::ApiServer => {
+            let _ = tokio::time::timeout(LAST_WORDS, async { outlet.lock().await.end(1000).await })
+                .await;
+            connection.cut();
+        }
+        End::Left => {
+            let mut connection = connection.clone();
+            let _ = tokio::time::timeout(LAST_WORDS, connection.close()).await;
+        }
         End::Over => connection.reaches(State::Over).await,
         End::Said(codes) => {
-            // The last words wait for the lock no longer than a blocked writer deserves.
             let words = async {
                 let mut outlet = outlet.lock().await;
                 for code in &codes[1..] {
@@ -90,7 +105,7 @@ pub(crate) async fn run(mut inlet: Inlet, outlet: Outlet, streams: Streams, work
                 }
                 outlet.end(codes[0]).await
             };
-            let _ = tokio::time::timeout(Duration::from_secs(1), words).await;
+            let _ = tokio::time::timeout(LAST_WORDS, words).await;
             connection.cut();
         }
     }
@@ -122,7 +137,7 @@ fn begin(
         }
         Work::Program(Program::True) => (
             Stdin::Nowhere,
-            Box::pin(async move { outlet.lock().await.conclude(&wire::success()).await }),
+            Box::pin(async move { outlet.lock().await.conclude(&Status::success()).await }),
         ),
         Work::Program(Program::Generate {
             content,
@@ -143,7 +158,7 @@ fn begin(
                     .await
                     .is_ok()
                 {
-                    outlet.conclude(&wire::success()).await;
+                    outlet.conclude(&Status::success()).await;
                 }
             };
             (stdin, Box::pin(job))
@@ -184,8 +199,8 @@ fn begin(
                     &words
                 };
                 let status = match code {
-                    0 => wire::success(),
-                    code => wire::exited(&code.to_string(), words),
+                    0 => Status::success(),
+                    code => Status::exited(&code.to_string(), words),
                 };
                 outlet.conclude(&status).await;
             };
@@ -253,7 +268,7 @@ async fn generate(content: Content, total: u64, frame: usize, outlet: Arc<Mutex<
             return;
         }
     }
-    outlet.lock().await.conclude(&wire::success()).await;
+    outlet.lock().await.conclude(&Status::success()).await;
 }
 
 /// Ends the session as the node's idle limit does; pings do not count as life.
@@ -272,6 +287,10 @@ async fn cut_when_idle(outlet: Arc<Mutex<Outlet>>, pulse: Arc<Pulse>, limit: Dur
     }
 }
 
+/// They wait for the lock no longer than a blocked writer deserves.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+const LONGEST_CONTROL: usize = 125;
+
 /// How listening to the client came to an end.
 enum End {
     /// The client has gone without a word.
@@ -285,6 +304,7 @@ enum End {
 /// The direction from the client.
 struct Client {
     stdin: Stdin,
+    stdin_ended: bool,
     streams: Streams,
     subprotocol: &'static Subprotocol,
     outlet: Arc<Mutex<Outlet>>,
@@ -328,7 +348,11 @@ impl Client {
             return Some(End::Said(vec![1000, 1002]));
         }
         match frame.head.opcode {
-            PING => self.outlet.lock().await.pong(frame.payload).await,
+            PING => {
+                // x/net keeps no more of it, and answers with that.
+                let kept = &frame.payload[..frame.payload.len().min(LONGEST_CONTROL)];
+                self.outlet.lock().await.pong(kept).await;
+            }
             PONG => {}
             CLOSE => {
                 // After our own Close the client's is only an echo.
@@ -353,7 +377,8 @@ impl Client {
 
     async fn message(&mut self, channel: u8, data: &[u8]) -> Option<End> {
         match channel {
-            0 if self.streams.stdin => {
+            // What comes after the end is dropped, on a terminal too.
+            0 if self.streams.stdin && !self.stdin_ended => {
                 self.pulse.beat();
                 match self.unread.take() {
                     Some(Unread::Forever(true)) => std::future::pending().await,
@@ -374,7 +399,10 @@ impl Client {
                 }
             }
             255 if self.subprotocol.translated => match data {
-                [0] => self.stdin.end(),
+                [0] => {
+                    self.stdin_ended = true;
+                    self.stdin.end();
+                }
                 [4] => self.sizes.stop(),
                 [1..=3] => {}
                 _ => return Some(End::Said(vec![1000])),
@@ -394,6 +422,6 @@ impl super::mains::Output {
             }
         }
         // The verdict of attach is about the stream, not about the container.
-        outlet.lock().await.conclude(&wire::success()).await;
+        outlet.lock().await.conclude(&Status::success()).await;
     }
 }

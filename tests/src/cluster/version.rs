@@ -8,6 +8,8 @@ pub(crate) enum Version {
     V1_28,
     V1_30,
     V1_35,
+    /// The kubelet translates.
+    V1_36,
     /// As 1.35, on a node whose runtime adapter breaks what the API server translates.
     CriDockerd,
 }
@@ -30,14 +32,19 @@ pub(crate) enum Manner {
 }
 
 impl Version {
-    /// Whether the API server knows v5.
+    /// Whether v5 is known, to the API server or to the node.
     pub(crate) fn translates(self) -> bool {
         self != Self::V1_28
     }
 
+    /// Whether the API server is the one that ends v5, and not the node.
+    pub(crate) fn translates_at_the_api_server(self) -> bool {
+        self.translates() && self != Self::V1_36
+    }
+
     /// Whether a GET on exec and attach needs `create` as well.
     pub(crate) fn wants_create(self) -> bool {
-        matches!(self, Self::V1_35 | Self::CriDockerd)
+        matches!(self, Self::V1_35 | Self::V1_36 | Self::CriDockerd)
     }
 
     /// The minor version that `/version` tells.
@@ -46,6 +53,7 @@ impl Version {
             Self::V1_28 => "28",
             Self::V1_30 => "30",
             Self::V1_35 | Self::CriDockerd => "35",
+            Self::V1_36 => "36",
         }
     }
 }

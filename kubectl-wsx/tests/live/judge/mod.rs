@@ -4,6 +4,7 @@
 
 pub(crate) mod fixture;
 mod loss;
+mod raw;
 mod readme;
 mod start;
 
