@@ -7,6 +7,7 @@ help:
 	@echo 'make demo    build, and take a tour of every verb on the embedded cluster (KEEP=1 leaves it running)'
 	@echo 'make test    all tests: unit, vectors, suite, command line, kubectl as judge'
 	@echo 'make check   format, lint with warnings denied, every floor alone, documentation'
+	@echo 'make node    the Node module: build it, check its types, test it on this Node and the newest'
 	@echo 'make bench   wsx beside kubectl: throughput, CPU, memory, start-up'
 	@echo 'make judge   kubectl and wsx on a real API server and kubelet (needs Go; some minutes the first time)'
 	@echo 'make soak    the tests that take minutes: pauses of 75 s, cuts everywhere and 1 GiB, in full'
@@ -31,6 +32,26 @@ check:
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --quiet --workspace --no-deps
 	sh -n scripts/demo.sh scripts/judges.sh tests/real/build.sh .ci/run
 	python3 -c 'import ast; ast.parse(open("bench/run.py").read())'
+
+# The newest Node comes as a package, too; npm 11 would ask about the install script of `node` itself.
+NODE_NEWEST = 26.10.0
+NODE_PACKAGE = node-$(shell node -p 'process.platform + "-" + process.arch' 2>/dev/null)
+NODE_FOLDER = $(CURDIR)/target/node/$(NODE_NEWEST)
+NODE_TEST = --test --test-concurrency=3 --test-reporter=dot
+
+.PHONY: node
+node: bindings-node/node_modules/.package-lock.json $(NODE_FOLDER)/node_modules
+	$(CARGO) build --quiet -p wsx-tests --bins
+	cd bindings-node && npm run --silent build
+	cd bindings-node && for node in node $(NODE_FOLDER)/node_modules/$(NODE_PACKAGE)/bin/node; do \
+		echo "node $$($$node --version)" && $$node $(NODE_TEST) test/*.test.mjs || exit 1; done
+
+bindings-node/node_modules/.package-lock.json: bindings-node/package-lock.json
+	cd bindings-node && npm ci --silent
+	@touch $@
+
+$(NODE_FOLDER)/node_modules:
+	npm install --silent --no-save --prefix $(NODE_FOLDER) $(NODE_PACKAGE)@$(NODE_NEWEST)
 
 .PHONY: bench
 bench:

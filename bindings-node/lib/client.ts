@@ -72,6 +72,9 @@ export class Client implements AsyncDisposable {
   static async #connect(options: ConnectOptions, kubeconfigText?: string): Promise<Client> {
     checkOptions('connect', options);
     const { signal, onNotice, ...rest } = options;
+    if (onNotice !== undefined && typeof onNotice !== 'function') {
+      throw invalid('onNotice is no function');
+    }
     const tell = onNotice && ((notice: unknown) => onNotice(notice as Notice));
     const native = await bounded(signal, undefined, (cancel) =>
       nativeConnect({ ...rest, kubeconfigText }, tell, cancel),

@@ -22,6 +22,14 @@ export interface Session {
 
 /** How much is handed over without letting other events in. */
 const TURN = 1024 * 1024;
+/** Output is read into memory of this size, many small pieces or one large one. */
+const SLAB = 128 * 1024;
+/** Less of it than this is not worth another read. */
+const SCRAP = 16 * 1024;
+/** After so much memory V8 is made to look for garbage. */
+const LITTER = 4 * 1024 * 1024;
+/** What makes it look: memory that is never touched, and so costs none. */
+const BALLAST = 28 * 1024 * 1024;
 /** The largest piece of input that is copied at once. */
 const PIECE = 256 * 1024;
 
@@ -33,11 +41,13 @@ export class Output extends Readable {
   readonly #session: Session;
   readonly #channel: Channel;
   #lines: Lines<Buffer | string> | null = null;
+  #slab: Buffer = Buffer.alloc(0);
   #ended = false;
+  #failure: Error | null = null;
 
   /** @internal */
   constructor(session: Session, channel: Channel) {
-    super({ highWaterMark: PIECE });
+    super({ highWaterMark: SLAB });
     this.#session = session;
     this.#channel = channel;
   }
@@ -68,18 +78,33 @@ export class Output extends Readable {
   #pull(): void {
     for (let taken = 0; taken < TURN; ) {
       if (this.destroyed) return;
-      const found = this.#session.native.read(this.#channel);
-      if (found === true) return this.finish((failure) => this.#end(failure));
-      if (found === false) return this.#session.wait(this, () => this.#pull(), true);
-      taken += (found as Buffer).length;
-      if (!this.push(found)) return;
+      if (this.#slab.length < SCRAP) this.#slab = slab();
+      const used = this.#session.native.read(this.#channel, this.#slab);
+      if (used === null) return this.finish((failure) => this.#end(failure));
+      if (used === 0) return this.#session.wait(this, () => this.#pull(), true);
+      const data = this.#slab.subarray(0, used);
+      this.#slab = this.#slab.subarray(used);
+      taken += used;
+      if (!this.push(data)) return;
     }
     setImmediate(() => this.#pull());
   }
 
   #end(failure: Error | null): void {
-    if (failure) this.destroy(failure);
+    this.#failure = failure;
+    if (failure) this.#fail();
     else this.push(null);
+  }
+
+  override read(size?: number): unknown {
+    const data = super.read(size);
+    if (this.#failure) queueMicrotask(() => this.#fail());
+    return data;
+  }
+
+  /** Tells the failure once all that came before it was taken: `destroy` throws the rest away. */
+  #fail(): void {
+    if (this.readableLength === 0) this.destroy(this.#failure as Error);
   }
 
   /** @internal Says that nothing will come, and waits until it is known why. */
@@ -189,18 +214,18 @@ class Lines<Line extends Buffer | string> implements AsyncIterableIterator<Line>
   /** Fetches a batch; `false` says that `#serve` will be called when there is one. */
   #fetch(): boolean {
     const found = this.#session.native.lines(this.#channel);
-    if (found === false) {
-      this.#session.wait(this.#output, () => this.#serve(), true);
-      return false;
-    }
-    if (found === true) {
+    if (found === null) {
       this.#output.finish((failure) => {
         this.fail(failure);
         this.#output.destroy();
       });
       return this.#over;
     }
-    ({ data: this.#data, ends: this.#ends } = found as Exclude<typeof found, boolean>);
+    if (found.ends.length === 0) {
+      this.#session.wait(this.#output, () => this.#serve(), true);
+      return false;
+    }
+    ({ data: this.#data, ends: this.#ends } = found);
     this.#index = 0;
     this.#start = 0;
     return true;
@@ -278,4 +303,20 @@ export class Input extends Writable {
  */
 function heard(stream: Readable | Writable, session: Session, why: Error | null): Error | null {
   return session.told && stream.listenerCount('error') === 0 ? null : why;
+}
+
+let litter = 0;
+
+/**
+ * Allocates memory to read into. Left alone, V8 lets 32 MB of buffers lie about before it collects the
+ * young ones (any Node stream grows by 42 MB then); an allocation that would pass that limit makes it
+ * collect at once, and a stream grows by 14 to 21 MB.
+ */
+function slab(): Buffer {
+  litter += SLAB;
+  if (litter > LITTER) {
+    litter = 0;
+    Buffer.allocUnsafeSlow(BALLAST);
+  }
+  return Buffer.allocUnsafeSlow(SLAB);
 }

@@ -35,10 +35,13 @@ export declare class NativeProcess {
   listen(callback: () => void): void
   /** Says that the function was called. */
   heard(): void
-  /** Takes bytes: `false` when there are none yet, `true` when there never will be. */
-  read(channel: Channel): Buffer | boolean
-  /** Takes lines: `false` when there are none yet, `true` when there never will be. */
-  lines(channel: Channel): NativeLines | boolean
+  /**
+   * Fills a buffer with what is there, and tells how many bytes that is: 0 when there are none yet,
+   * `null` when there never will be.
+   */
+  read(channel: Channel, target: Buffer): number | null
+  /** Takes lines: no `ends` when there are none yet, `null` when there never will be. */
+  lines(channel: Channel): NativeLines | null
   /** Drops what is there and what will come. */
   discard(channel: Channel): void
   /** Takes input, all of it; tells whether there is room for more. */

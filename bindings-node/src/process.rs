@@ -9,10 +9,10 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use napi::Env;
-use napi::bindgen_prelude::{BufferSlice, Either, Function, Uint32Array};
+use napi::bindgen_prelude::{BufferSlice, Function, Uint32Array};
 use napi_derive::napi;
 use wsx_core::session::{Exit, Stdin};
-use wsx_core::{ExitStatus, Pipe, Process, Taken};
+use wsx_core::{ExitStatus, Lines, Pipe, Process, Taken};
 
 use crate::bell::Bell;
 use crate::error::rejected;
@@ -61,8 +61,6 @@ pub enum Channel {
     Stderr,
 }
 
-/// Below this size a copy on JavaScript's heap is cheaper than memory that it has to give back.
-const COPIED: usize = 16 * 1024;
 /// How many lines make a batch at most.
 const LINES: usize = 1024;
 /// How many bytes make a batch at most.
@@ -99,24 +97,23 @@ impl NativeProcess {
         }
     }
 
-    /// Takes what is there; `false` says that the bell will ring, `true` that nothing will come.
+    /// Takes what is there; after `Nothing` the bell will ring.
     fn take<T>(
         &self,
         channel: Channel,
-        pick: impl Fn(&Pipe) -> Taken<T>,
+        mut pick: impl FnMut(&Pipe) -> Taken<T>,
         ready: impl Fn(&Pipe, &mut Context<'_>) -> Poll<()>,
-    ) -> Either<T, bool> {
+    ) -> Taken<T> {
         let Some(pipe) = self.pipe(channel) else {
-            return Either::B(true);
+            return Taken::End;
         };
         loop {
             match pick(pipe) {
-                Taken::Data(data) => return Either::A(data),
-                Taken::End => return Either::B(true),
-                _ => {}
+                Taken::Nothing => {}
+                found => return found,
             }
             if ready(pipe, &mut Context::from_waker(&self.waker())).is_pending() {
-                return Either::B(false);
+                return Taken::Nothing;
             }
         }
     }
@@ -139,35 +136,53 @@ impl NativeProcess {
         }
     }
 
-    /// Takes bytes: `false` when there are none yet, `true` when there never will be.
+    /// Fills a buffer with what is there, and tells how many bytes that is: 0 when there are none yet,
+    /// `null` when there never will be.
     #[napi]
-    pub fn read<'env>(
-        &self,
-        env: &'env Env,
-        channel: Channel,
-    ) -> napi::Result<Either<BufferSlice<'env>, bool>> {
-        let pick = |pipe: &Pipe| pipe.try_batch(usize::MAX, BATCH);
-        match self.take(channel, pick, Pipe::poll_ready) {
-            Either::A(pieces) => Ok(Either::A(join(env, &pieces)?)),
-            Either::B(ended) => Ok(Either::B(ended)),
+    pub fn read(&self, channel: Channel, mut target: BufferSlice<'_>) -> Option<u32> {
+        let fill = |pipe: &Pipe| {
+            let mut used = 0;
+            while used < target.len() {
+                match pipe.try_read(target.len() - used) {
+                    Taken::Data(data) => {
+                        let end = used + data.len();
+                        target[used..end].copy_from_slice(&data);
+                        used = end;
+                    }
+                    Taken::End if used == 0 => return Taken::End,
+                    _ => break,
+                }
+            }
+            // At most the buffer, which is far below 4 GiB.
+            match u32::try_from(used).unwrap_or(u32::MAX) {
+                0 => Taken::Nothing,
+                used => Taken::Data(used),
+            }
+        };
+        match self.take(channel, fill, Pipe::poll_ready) {
+            Taken::Data(bytes) => Some(bytes),
+            Taken::End => None,
+            _ => Some(0),
         }
     }
 
-    /// Takes lines: `false` when there are none yet, `true` when there never will be.
+    /// Takes lines: no `ends` when there are none yet, `null` when there never will be.
     #[napi]
     pub fn lines<'env>(
         &self,
         env: &'env Env,
         channel: Channel,
-    ) -> napi::Result<Either<NativeLines<'env>, bool>> {
+    ) -> napi::Result<Option<NativeLines<'env>>> {
         let pick = |pipe: &Pipe| pipe.try_lines(LINES, BATCH);
-        match self.take(channel, pick, Pipe::poll_line) {
-            Either::A(lines) => Ok(Either::A(NativeLines {
-                data: join(env, &[lines.data])?,
-                ends: Uint32Array::new(lines.ends),
-            })),
-            Either::B(ended) => Ok(Either::B(ended)),
-        }
+        let lines = match self.take(channel, pick, Pipe::poll_line) {
+            Taken::Data(lines) => lines,
+            Taken::End => return Ok(None),
+            _ => Lines::default(),
+        };
+        Ok(Some(NativeLines {
+            data: BufferSlice::copy_from(env, lines.data)?,
+            ends: Uint32Array::new(lines.ends),
+        }))
     }
 
     /// Drops what is there and what will come.
@@ -249,20 +264,5 @@ impl NativeProcess {
 
     fn failed(&self, error: &wsx_core::Error) -> napi::Error {
         rejected(error, Some(&self.exit.report()))
-    }
-}
-
-/// Makes one buffer of all pieces, with one copy.
-fn join<'env>(env: &'env Env, pieces: &[Bytes]) -> napi::Result<BufferSlice<'env>> {
-    match pieces {
-        [piece] => BufferSlice::copy_from(env, piece),
-        _ => {
-            let whole = pieces.concat();
-            if whole.len() < COPIED {
-                BufferSlice::copy_from(env, whole)
-            } else {
-                BufferSlice::from_data(env, whole)
-            }
-        }
     }
 }

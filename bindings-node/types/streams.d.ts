@@ -32,6 +32,7 @@ export declare class Output extends Readable {
         encoding: BufferEncoding;
     }): AsyncIterableIterator<string>;
     _read(): void;
+    read(size?: number): unknown;
     _destroy(why: Error | null, done: (why?: Error | null) => void): void;
 }
 /** The input of a remote process. `end()` ends it; destroyed before, it closes the session. */

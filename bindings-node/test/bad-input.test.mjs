@@ -1,0 +1,122 @@
+// What callers get wrong: a typed error that says what is right, never a crash, never a hang.
+
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { test } from 'node:test';
+
+import { AbortError, Client, WsxError } from '../index.mjs';
+import { cluster, fails } from './support.mjs';
+
+const kubeconfig = await cluster();
+const client = await Client.connect({ kubeconfig });
+
+test('wrong types and values are refused before anything is sent', async () => {
+  const wrong = [
+    () => client.exec(),
+    () => client.exec('web-0'),
+    () => client.exec('web-0', []),
+    () => client.exec('web-0', 'date'),
+    () => client.exec('web-0', ['echo', 1]),
+    () => client.exec('web-0', ['a\0b']),
+    () => client.exec(null, ['true']),
+    () => client.exec('Web_0', ['true']),
+    () => client.exec('web-0', ['true'], { stdin: 'pipe' }),
+    () => client.exec('web-0', ['true'], { namespace: 5 }),
+    () => client.exec('web-0', ['true'], { protocol: 'v6' }),
+    () => client.exec('web-0', ['true'], { verify: 'always' }),
+    () => client.exec('web-0', ['true'], { size: { columns: 70_000, rows: 1 } }),
+    () => client.exec('web-0', ['true'], { size: 'large' }),
+    () => client.exec('web-0', ['true'], { timeouts: { total: -1 } }),
+    () => client.exec('web-0', ['true'], { timeouts: { total: Number.NaN } }),
+    () => client.exec('web-0', ['true'], { timeouts: { conect: 5 } }),
+    () => client.exec('web-0', ['true'], { timeout: 5 }),
+    () => client.exec('web-0', ['true'], { signal: {} }),
+    () => client.exec('web-0', ['true'], 'options'),
+    () => client.exec('web-0', ['true'], { stdout: false, stderr: false }),
+    () => client.run('web-0', []),
+    () => client.run('web-0', ['true'], { input: 5 }),
+    () => client.run('web-0', ['true'], { encoding: 'klingon' }),
+    () => client.run('web-0', ['true'], { maxOutput: -1 }),
+    () => client.run('web-0', ['true'], { stdin: true }),
+    () => client.run('web-0', ['true'], { timeout: 'soon' }),
+    () => client.version({ signal: 5 }),
+    () => Client.connect({ kubeconfg: 'x' }),
+    () => Client.connect({ kubeconfig: 5 }),
+    () => Client.connect(null),
+    () => Client.connect({ onNotice: 'log' }),
+    () => Client.from({}),
+    () => Client.from(null),
+    () => new Client(),
+  ];
+  for (const call of wrong) {
+    const error = await fails(call, 'invalid').catch((error) => assert.fail(`${call}: ${error.message}`));
+    assert.equal(error.mayHaveStarted, false);
+  }
+  const hint = await fails(() => client.exec('web-0', 'date'), 'invalid');
+  assert.match(hint.remedies[0], /'sh', '-c'/);
+});
+
+test('a kubeconfig that is none is refused without quoting it', async () => {
+  await fails(() => Client.connect({ kubeconfig: `${kubeconfig}.none` }), 'config');
+  await fails(() => Client.connect({ kubeconfig, context: 'nope' }), 'config');
+  const broken = await fails(() => Client.from({ exportConfig: () => 'users: [s3cret' }), 'config');
+  assert.doesNotMatch(JSON.stringify(broken) + broken.stack, /s3cret/);
+  await fails(() => Client.from({ exportConfig: () => 5 }), 'invalid');
+});
+
+test('the configuration of the official client is taken as it is', async () => {
+  const kubeConfig = { exportConfig: () => readFileSync(kubeconfig, 'utf8') };
+  const other = await Client.from(kubeConfig, { namespace: 'other' });
+  assert.equal(other.namespace, 'other');
+  assert.equal((await other.run('web-0', ['true'])).exitCode, 0);
+});
+
+test('the exit code is a value, and an error where it was asked for', async () => {
+  const command = ['sh', '-c', 'cat; echo why >&2; exit 3'];
+  const done = await client.run('web-0', command, { input: 'in', encoding: 'utf8' });
+  const status = { code: 3, confidence: 'confirmed' };
+  assert.deepEqual(done, { args: command, exitCode: 3, stdout: 'in', stderr: 'why\n', status });
+  const error = await fails(client.run('web-0', command, { input: Buffer.from('in'), check: true }), 'exit');
+  const { exitCode, stdout, stderr, mayHaveStarted, stdoutBytes } = error;
+  assert.deepEqual([exitCode, String(stdout), String(stderr), mayHaveStarted, stdoutBytes], [3, 'in', 'why\n', true, 2]);
+});
+
+test('an error of run carries the output so far', async () => {
+  const slow = ['sh', '-c', 'echo begun; sleep 5'];
+  for (const limit of [{ timeout: 400 }, { timeouts: { total: 400 } }]) {
+    const late = await fails(client.run('web-0', slow, { ...limit, encoding: 'utf8' }), 'timeout');
+    assert.equal(late.stdout, 'begun\n');
+  }
+  const much = await fails(client.run('web-0', ['gen', '1M'], { maxOutput: 1000 }), 'closed');
+  assert.equal(much.stdout.length, 1000);
+});
+
+test('errors tell what is known of the refusal', async () => {
+  const { httpStatus, reason, mayHaveStarted, message } = await fails(client.run('nope', ['true']), 'not_found');
+  assert.deepEqual([httpStatus, reason, mayHaveStarted], [404, 'NotFound', false]);
+  assert.match(message, /"nope" not found/);
+});
+
+test('what is worth telling is told', async () => {
+  const notices = [];
+  const told = await Client.connect({ kubeconfig, onNotice: (notice) => notices.push(notice) });
+  await told.run('web-0', ['true']);
+  assert.deepEqual(notices.map(({ name, level }) => [name, level]), [['defaulted_container', 'note']]);
+});
+
+test('both ways of loading give the same classes', async () => {
+  const required = createRequire(import.meta.url)('kubectl-wsx');
+  assert.equal(required.Client, Client);
+  assert.equal(required.WsxError, WsxError);
+  assert.equal(required.AbortError, AbortError);
+});
+
+test('a thousand runs at once share one client', async () => {
+  const count = process.env.WSX_SOAK ? 1000 : 200;
+  const runs = Array.from({ length: count }, (_, index) =>
+    client.run('web-0', ['echo', String(index)], { container: 'app', preflight: false, encoding: 'utf8' }),
+  );
+  const outputs = (await Promise.all(runs)).map(({ stdout }) => Number(stdout));
+  assert.deepEqual(outputs, Array.from({ length: count }, (_, index) => index));
+});

@@ -1,0 +1,123 @@
+// Programs as a whole: what keeps them alive, what ends them, threads, and what nobody looks at.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { cluster, program } from './support.mjs';
+
+const kubeconfig = await cluster();
+const LOST = `client.exec('web-0', ['@fault', '{"after_bytes":1000,"then":"rst"}', 'gen', '64k'])`;
+
+async function says(text, wanted, flags) {
+  const { code, signal, stdout, stderr } = await program(text, kubeconfig, { flags });
+  assert.deepEqual({ signal, stdout: stdout.trim() }, { signal: null, stdout: wanted }, stderr);
+  return { code, stderr };
+}
+
+test('a process that nobody looks at does not keep the program alive', async () => {
+  const { code } = await says(`await client.exec('web-0', ['sleep', '30']); console.log('over');`, 'over');
+  assert.equal(code, 0);
+});
+
+test('an exit or a stream that somebody waits for does', async () => {
+  const text = `
+    const one = await client.exec('web-0', ['sleep', '0.5']);
+    one.exit.then(({ code }) => console.log('exit', code));
+    const two = await client.exec('web-0', ['sh', '-c', 'sleep 1; echo late']);
+    two.stdout.on('data', (data) => console.log(String(data).trim()));`;
+  assert.equal((await says(text, 'exit 0\nlate')).code, 0);
+});
+
+test('process.exit with open streams ends the program at once, with its code', async () => {
+  const text = `
+    const flood = await client.exec('web-0', ['gen', '1G']);
+    const open = await client.exec('web-0', ['cat'], { stdin: true });
+    open.stdin.write('x');
+    client.run('web-0', ['sleep', '30']).catch(() => {});
+    client.exec('web-0', ['true']).catch(() => {});
+    flood.stdout.once('data', () => process.exit(7));`;
+  assert.equal((await says(text, '')).code, 7);
+});
+
+test('a failure that nobody looks at is told once, on the stream that is read', async () => {
+  const unread = `const lost = await ${LOST}; setTimeout(() => console.log('over'), 300);`;
+  assert.equal((await says(unread, 'over')).code, 0);
+  const read = `const lost = await ${LOST}; lost.stdout.on('data', () => {});`;
+  const { code, stderr } = await says(read, '');
+  assert.equal(code, 1);
+  assert.match(stderr, /WsxError/);
+  const watched = `const lost = await ${LOST};
+    lost.stdout.on('data', () => {});
+    await lost.exit.catch(({ code }) => console.log(code));`;
+  assert.equal((await says(watched, 'lost')).code, 0);
+});
+
+test('threads use the module at once, and are ended in the middle', async () => {
+  const text = `
+    import { Worker } from 'node:worker_threads';
+    import { once } from 'node:events';
+    const script = \`
+      const { parentPort } = require('node:worker_threads');
+      const { Client } = require(\${JSON.stringify(require_)});
+      (async () => {
+        const client = await Client.connect({ kubeconfig: \${JSON.stringify(kubeconfig)} });
+        const { stdout } = await client.run('web-0', ['echo', 'hi'], { encoding: 'utf8' });
+        const flood = await client.exec('web-0', ['gen', '1G']);
+        client.run('web-0', ['sleep', '30']).catch(() => {});
+        flood.stdout.on('data', () => parentPort.postMessage(stdout.trim()));
+      })();\`;
+    const said = await Promise.all(Array.from({ length: 4 }, async () => {
+      const worker = new Worker(script, { eval: true, execArgv: [] });
+      const [text] = await once(worker, 'message');
+      await worker.terminate();
+      return text;
+    }));
+    console.log(said.join(), (await client.run('web-0', ['true'])).exitCode);`;
+  const path = new URL('../dist/index.js', import.meta.url).pathname;
+  const { code } = await says(`const require_ = ${JSON.stringify(path)};${text}`, 'hi,hi,hi,hi 0');
+  assert.equal(code, 0);
+});
+
+test('a thread may be the only one that loads the module', async () => {
+  const text = `
+    import { Worker } from 'node:worker_threads';
+    import { once } from 'node:events';
+    for (let index = 0; index < 3; index++) {
+      const worker = new Worker(\`import('${new URL('../index.mjs', import.meta.url)}').then(() => {})\`, { eval: true, execArgv: [] });
+      await once(worker, 'exit');
+    }
+    console.log('over');`;
+  assert.equal((await says(text, 'over')).code, 0);
+});
+
+test('a process that has ended is collected, though an output was never read', async () => {
+  const text = `
+    import { setTimeout as sleep } from 'node:timers/promises';
+    const refs = [];
+    for (let index = 0; index < 20; index++) {
+      const process = await client.exec('web-0', ['sh', '-c', 'echo x; echo y >&2'], { container: 'app' });
+      for await (const _ of process.stdout);
+      await process.exit;
+      refs.push(new WeakRef(process));
+    }
+    const alive = () => refs.filter((ref) => ref.deref()).length;
+    // The last ones may still lie in a register.
+    for (let turn = 0; turn < 100 && alive() > 2; turn++) {
+      // What was asked for in this turn is kept until its end.
+      await sleep(10);
+      gc();
+    }
+    console.log(alive() <= 2);`;
+  await says(text, 'true', ['--expose-gc']);
+});
+
+test('a listener that throws does not silence the other stream', async () => {
+  const text = `
+    const seen = [];
+    process.on('uncaughtException', ({ message }) => seen.push(message));
+    const both = await client.exec('web-0', ['sh', '-c', 'echo out; echo err >&2'], { container: 'app' });
+    both.stdout.once('data', () => { throw new RangeError('mine'); });
+    both.stderr.on('data', (data) => seen.push(String(data).trim()));
+    both.stderr.on('end', () => setImmediate(() => console.log(seen.sort().join())));`;
+  await says(text, 'err,mine');
+});

@@ -1,0 +1,159 @@
+// `tests/scenarios/process.json`: every process ends as the list says, by `exec` and by `run`.
+
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { pipeline } from 'node:stream/promises';
+import { test } from 'node:test';
+
+import { Client } from '../index.mjs';
+import { camel, cluster, fixture, table } from './support.mjs';
+
+const LIMIT = 8000;
+const { cases } = table('scenarios/process.json');
+
+const bytes = (value) => {
+  if (typeof value === 'string') return Buffer.from(value);
+  return value.repeat ? Buffer.from(value.repeat[0].repeat(value.repeat[1])) : Buffer.from(value.hex, 'hex');
+};
+
+const renamed = (options = {}, change = (value) => value) =>
+  Object.fromEntries(Object.entries(options).map(([name, value]) => [camel(name), change(value)]));
+
+function sessionOptions({ options = {} }) {
+  const { size, timeouts, ...others } = options;
+  const converted = renamed(others);
+  if (size) converted.size = { columns: size[0], rows: size[1] };
+  if (timeouts) converted.timeouts = renamed(timeouts, (seconds) => seconds * 1000);
+  return converted;
+}
+
+const digest = (data) => ({
+  bytes: data.length,
+  sha256: createHash('sha256').update(data).digest('hex'),
+});
+
+/** What both ways to run a command came to, in the words of `expect`. */
+const facts = (error, status, output, more) => ({
+  ...output,
+  code: status?.code,
+  confidence: status?.confidence,
+  kind: error?.code,
+  close_code: error?.closeCode,
+  http_status: error?.httpStatus,
+  reason: error?.reason,
+  ...more,
+});
+
+async function byExec(client, given) {
+  const output = { stdout: Buffer.alloc(0), stderr: Buffer.alloc(0) };
+  let [error, status, protocol] = [];
+  const collect = async (name, stream) => {
+    const chunks = [];
+    try {
+      for await (const chunk of stream ?? []) chunks.push(chunk);
+    } finally {
+      output[name] = Buffer.concat(chunks);
+    }
+  };
+  try {
+    const stdin = given.input !== undefined;
+    const process = await client.exec(given.target, given.command, { ...sessionOptions(given), stdin });
+    protocol = process.protocol;
+    const feed = async () => stdin && pipeline([bytes(given.input)], process.stdin);
+    const all = await Promise.allSettled([
+      collect('stdout', process.stdout),
+      collect('stderr', process.stderr),
+      feed(),
+    ]);
+    try {
+      status = await process.exit;
+      // Output ends cleanly where there is a status, and only there.
+      assert.deepEqual(all.slice(0, 2).map(({ status }) => status), ['fulfilled', 'fulfilled']);
+    } catch (failure) {
+      error = failure;
+      const wanted = [process.stdout, process.stderr].filter(Boolean).length;
+      const told = all.slice(0, 2).filter(({ reason }) => reason === failure).length;
+      assert.equal(told, wanted, `the streams were not told: ${failure}`);
+    }
+  } catch (failure) {
+    if (failure.code === 'ERR_ASSERTION') throw failure;
+    error ??= failure;
+  }
+  return facts(error, status, output, { protocol });
+}
+
+async function byRun(client, given) {
+  const input = given.input === undefined ? {} : { input: bytes(given.input) };
+  try {
+    const done = await client.run(given.target, given.command, { ...sessionOptions(given), ...input });
+    return facts(undefined, done.status, { stdout: done.stdout, stderr: done.stderr });
+  } catch (error) {
+    const { stdout = Buffer.alloc(0), stderr = Buffer.alloc(0) } = error;
+    return facts(error, undefined, { stdout, stderr });
+  }
+}
+
+async function runCase(kubeconfig, given, way) {
+  let client;
+  try {
+    const { context } = given;
+    client = await Client.connect({ kubeconfig, context, ...renamed(given.connect) });
+  } catch (error) {
+    return facts(error, undefined, { stdout: Buffer.alloc(0), stderr: Buffer.alloc(0) });
+  }
+  return way(client, given);
+}
+
+function compare({ expect }, found) {
+  for (const name of ['stdout', 'stderr']) {
+    const wanted = expect[name] === undefined ? '' : expect[name];
+    if (wanted === null) continue;
+    const start = found[name].subarray(0, 200);
+    assert.deepEqual(digest(found[name]), wanted.sha256 ? wanted : digest(bytes(wanted)), `${name}: ${start}`);
+  }
+  for (const name of ['code', 'kind']) assert.equal(found[name], expect[name], name);
+  for (const name of ['confidence', 'close_code', 'http_status', 'reason', 'protocol']) {
+    if (expect[name] !== undefined && name in found) assert.equal(found[name], expect[name], name);
+  }
+}
+
+async function one(kubeconfig, given, way) {
+  const begin = Date.now();
+  compare(given, await runCase(kubeconfig, given, way));
+  const took = Date.now() - begin;
+  assert.ok(took < LIMIT, `took ${took} ms`);
+}
+
+async function lane(kubeconfig, kind, context) {
+  const todo = [];
+  for (const listed of cases.filter(({ only }) => !only || only === kind)) {
+    const command = listed.command.map((word) => bytes(word).toString());
+    const given = { context, ...listed, command };
+    todo.push([given, byExec]);
+    // `run` has no terminal, and always takes both outputs.
+    const { options = {} } = given;
+    if (!['tty', 'size', 'stdout', 'stderr'].some((name) => name in options)) todo.push([given, byRun]);
+  }
+  const wrong = [];
+  const work = async () => {
+    for (let next; (next = todo.shift()); ) {
+      const [given, way] = next;
+      await one(kubeconfig, given, way).catch((error) => {
+        wrong.push(`${given.name}, ${way.name}: ${error.message}`);
+      });
+    }
+  };
+  await Promise.all(Array.from({ length: 8 }, work));
+  assert.deepEqual(wrong, []);
+}
+
+test('every process ends as the list says', async () => {
+  await lane(await cluster(), 'embedded');
+});
+
+const real = `${process.env.WSX_REAL}/wsx-real`;
+const missing = !existsSync(real) && 'WSX_REAL does not name the folder of the real Kubernetes';
+test('every process ends as the list says on real Kubernetes', { skip: missing }, async () => {
+  await lane(await fixture(real), 'real', 'full');
+});
