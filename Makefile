@@ -8,6 +8,7 @@ help:
 	@echo 'make test    all tests: unit, vectors, suite, command line, kubectl as judge'
 	@echo 'make check   format, lint with warnings denied, every floor alone, documentation'
 	@echo 'make node    the Node module: build it, check its types, test it on this Node and the newest'
+	@echo 'make python  build the Python module, check its types, test it'
 	@echo 'make bench   wsx beside kubectl: throughput, CPU, memory, start-up'
 	@echo 'make judge   kubectl and wsx on a real API server and kubelet (needs Go; some minutes the first time)'
 	@echo 'make soak    the tests that take minutes: pauses of 75 s, cuts everywhere and 1 GiB, in full'
@@ -52,6 +53,18 @@ bindings-node/node_modules/.package-lock.json: bindings-node/package-lock.json
 
 $(NODE_FOLDER)/node_modules:
 	npm install --silent --no-save --prefix $(NODE_FOLDER) $(NODE_PACKAGE)@$(NODE_NEWEST)
+
+# Built by cargo as everything else is, so that nothing is compiled twice; wheels are built by maturin.
+PYTHON_VENV := $(or $(CARGO_TARGET_DIR),target)/python
+.PHONY: python
+python: $(PYTHON_VENV)/installed
+	$(CARGO) build --quiet --workspace
+	bindings-python/test.sh '$(PYTHON_VENV)'
+
+$(PYTHON_VENV)/installed: bindings-python/requirements.txt
+	python3 -m venv --clear '$(PYTHON_VENV)'
+	'$(PYTHON_VENV)/bin/pip' install --quiet --disable-pip-version-check -r $<
+	touch $@
 
 .PHONY: bench
 bench:

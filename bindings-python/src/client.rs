@@ -217,20 +217,20 @@ impl Timeouts {
     /// Sets what is there; the rest keeps the defaults of the core.
     fn apply(self, mut options: ExecOptions) -> Result<ExecOptions, Error> {
         let mut limits = options.limits;
-        if let Some(limit) = seconds("connect", self.connect)? {
-            limits = limits.connect(limit);
+        if let Some(value) = seconds("connect", self.connect)? {
+            limits = limits.connect(value);
         }
         if let Some(interval) = seconds("keepalive", self.keepalive)? {
             limits = limits.keepalive(interval);
         }
-        if let Some(limit) = seconds("keepalive_timeout", self.keepalive_timeout)? {
-            limits = limits.keepalive_timeout(limit);
+        if let Some(value) = seconds("keepalive_timeout", self.keepalive_timeout)? {
+            limits = limits.keepalive_timeout(value);
         }
-        if let Some(limit) = seconds("stall", self.stall)? {
-            limits = limits.stall(limit);
+        if let Some(value) = seconds("stall", self.stall)? {
+            limits = limits.stall(value);
         }
-        if let Some(limit) = seconds("pod_running", self.pod_running)? {
-            options = options.pod_running_timeout(limit);
+        if let Some(value) = seconds("pod_running", self.pod_running)? {
+            options = options.pod_running_timeout(value);
         }
         Ok(options
             .timeout(seconds("total", self.total)?)

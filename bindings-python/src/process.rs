@@ -46,13 +46,7 @@ impl Process {
 impl Process {
     /// Begins to wait for the status: a pair of exit code and confidence.
     fn wait(&self, py: Python<'_>) -> PyResult<Operation> {
-        let exit = self.exit.get(py)?.clone();
-        begin(py, async move {
-            match exit.wait().await {
-                Ok(status) => Ok(Value::Status(status)),
-                Err(error) => Err(Failure::from(error).after(exit.report())),
-            }
-        })
+        wait(py, self.exit.get(py)?)
     }
 
     /// Returns the status where it is known, and nothing when there is none or none yet.
@@ -77,4 +71,15 @@ impl Process {
         self.exit.get(py)?.close();
         Ok(())
     }
+}
+
+/// Begins to wait for the status.
+pub(crate) fn wait(py: Python<'_>, exit: &Exit) -> PyResult<Operation> {
+    let exit = exit.clone();
+    begin(py, async move {
+        match exit.wait().await {
+            Ok(status) => Ok(Value::Status(status)),
+            Err(error) => Err(Failure::from(error).after(exit.report())),
+        }
+    })
 }

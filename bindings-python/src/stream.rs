@@ -13,6 +13,8 @@ use wsx_core::{Pipe, Taken};
 
 use crate::bridge::{Local, lock};
 use crate::failure::{Failure, guarded};
+use crate::operation::Operation;
+use crate::process::wait;
 use crate::waiter::{Signal, Waiter};
 
 /// One output. The session lives as long as anybody holds one of its streams.
@@ -22,17 +24,13 @@ pub(crate) struct Stream(Local<Reading>);
 struct Reading {
     pipe: Pipe,
     signal: Arc<Signal>,
-    _exit: Exit,
+    exit: Exit,
 }
 
 impl Stream {
     pub(crate) fn new(pipe: Pipe, signal: Arc<Signal>, exit: &Exit) -> Self {
-        let _exit = exit.clone();
-        Self(Local::new(Reading {
-            pipe,
-            signal,
-            _exit,
-        }))
+        let exit = exit.clone();
+        Self(Local::new(Reading { pipe, signal, exit }))
     }
 }
 
@@ -88,6 +86,11 @@ impl Stream {
             let Reading { pipe, signal, .. } = self.0.get(py)?;
             Ok(signal.arm(py, waiter, |cx| pipe.poll_line(cx))?.is_some())
         })
+    }
+
+    /// Begins to wait for the status, as the process does.
+    fn wait(&self, py: Python<'_>) -> PyResult<Operation> {
+        wait(py, &self.0.get(py)?.exit)
     }
 
     /// Drops what is there and what will come.

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
 from . import _native
+from ._kubernetes import refresh
 from ._options import (
     PIPE,
     Buffer,
@@ -34,8 +35,12 @@ T = TypeVar("T")
 
 
 class AsyncReader(ReaderBase):
-    """Output of the remote command, like `asyncio.StreamReader`. Its end says nothing of how the command
-    ended: `wait()` does. A cancelled read loses nothing; a second one at a time is a `RuntimeError`."""
+    """Output of the remote command, like `asyncio.StreamReader`.
+
+    It ends where the command reported a status. Where none came, the error that `wait()` raises is raised
+    once, behind the last byte; what an interrupted or failed read had taken is given out by the next one.
+    A cancelled read loses nothing; a second one at a time is a `RuntimeError`.
+    """
 
     __slots__ = ("_turn",)
 
@@ -229,7 +234,7 @@ class AsyncClient(ClientBase):
         """Prepares a client from a `kubernetes.client.Configuration`; its `refresh_api_key_hook` is called
         before each use. Raises `TypeError`, `ConfigError`, `InvalidError`."""
         client = cls()
-        client._configuration, client._named = configuration, namespace
+        client._given = configuration, namespace
         await client._renew()
         return client
 
@@ -373,11 +378,11 @@ class AsyncClient(ClientBase):
     aclose = close
 
     async def _renew(self) -> None:
-        if self._configuration is not None:
-            refreshing = self._refresh()
+        if self._given is not None:
+            refreshing = refresh(self._given[0])
             if inspect.isawaitable(refreshing):
                 await refreshing
-            await drive(self._reconnect())
+            await drive(self._reconnect(self._given))
 
     async def __aenter__(self) -> Self:
         return self

@@ -7,6 +7,7 @@ from collections import deque
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
+from ._kubernetes import refresh
 from ._options import (
     PIPE,
     Buffer,
@@ -32,8 +33,12 @@ T = TypeVar("T")
 
 
 class Reader(ReaderBase):
-    """Output of the remote command, like `asyncio.StreamReader` without `await`. Its end says nothing of how
-    the command ended: `wait()` does. A second read at a time is a `RuntimeError`."""
+    """Output of the remote command, like `asyncio.StreamReader` without `await`.
+
+    It ends where the command reported a status. Where none came, the error that `wait()` raises is raised
+    once, behind the last byte; what an interrupted or failed read had taken is given out by the next one.
+    A second read at a time is a `RuntimeError`.
+    """
 
     __slots__ = ()
 
@@ -221,7 +226,7 @@ class Client(ClientBase):
         """Prepares a client from a `kubernetes.client.Configuration`; its `refresh_api_key_hook` is called
         before each use. Raises `TypeError`, `ConfigError`, `InvalidError`."""
         client = cls()
-        client._configuration, client._named = configuration, namespace
+        client._given = configuration, namespace
         client._renew()
         return client
 
@@ -362,9 +367,9 @@ class Client(ClientBase):
         self._block(self._end())
 
     def _renew(self) -> None:
-        if self._configuration is not None:
-            self._refresh()
-            self._block(self._reconnect())
+        if self._given is not None:
+            refresh(self._given[0])
+            self._block(self._reconnect(self._given))
 
     def _block(self, steps: Steps[T]) -> T:
         try:

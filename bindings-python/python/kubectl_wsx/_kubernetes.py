@@ -48,6 +48,12 @@ def options_of(configuration: Any, namespace: str | None) -> ConnectOptions:
     return ConnectOptions(kubeconfig_text=json.dumps(kubeconfig), namespace=namespace)
 
 
+def refresh(configuration: Any) -> Any:
+    """Lets the configuration renew its token; returns what its hook returns."""
+    hook = getattr(configuration, "refresh_api_key_hook", None)
+    return hook(configuration) if hook else None
+
+
 def _credentials(configuration: Any) -> dict[str, str]:
     keys = getattr(configuration, "api_key", None) or {}
     for name in ("authorization", "BearerToken"):

@@ -87,9 +87,9 @@ class ProcessBase:
             raise
         return int(code)
 
-    def _collect(self, *readers: ReaderBase | None) -> Steps[None]:
+    def _collect(self, readers: list[ReaderBase]) -> Steps[None]:
         """Moves all output to the heads of its readers, where a cancelled wait leaves it."""
-        open = [reader for reader in readers if reader is not None]
+        open = list(readers)
         while open:
             arms = []
             for reader in list(open):
@@ -114,7 +114,10 @@ class ProcessBase:
                     with suppress(ClosedError):  # a command may end without reading; its status tells
                         self.stdin._native.write(buffer("input", input))
                 self.stdin.close()
-            yield from self._collect(self.stdout, self.stderr)
+            readers = [reader for reader in (self.stdout, self.stderr) if reader is not None]
+            yield from self._collect(readers)
+            for reader in readers:
+                reader._told = True  # here, in a moment
             yield from self._wait()
             stdout, stderr = (b"" if reader is None else reader._rest() for reader in (self.stdout, self.stderr))
         return stdout, stderr
@@ -129,11 +132,8 @@ class ProcessBase:
 
     @staticmethod
     def _reader(reader: Callable[[_native.Stream], R], native: _native.Stream, wanted: bool) -> R | None:
-        """Returns a reader, or drops what comes."""
-        if wanted:
-            return reader(native)
-        native.discard()
-        return None
+        """Returns a reader of what was asked for."""
+        return reader(native) if wanted else None
 
     def _feed(self, input: Input) -> None:
         """Sends all of `input`: bytes at once, a file by a thread that ends with the session."""
@@ -165,8 +165,8 @@ class ClientBase:
     def __init__(self) -> None:
         self._native: _native.Client | None = None
         self._options: ConnectOptions | None = None
-        self._configuration: Any = None
-        self._named: str | None = None
+        #: The configuration that is looked at before each use, and the namespace that was named with it.
+        self._given: tuple[Any, str | None] | None = None
         self._closed = True
         self._processes: weakref.WeakSet[ProcessBase] = weakref.WeakSet()
 
@@ -187,14 +187,11 @@ class ClientBase:
         self._options = options
         self._closed = False
 
-    def _refresh(self) -> Any:
-        """Lets the configuration renew its token; returns what its hook returns."""
-        hook = getattr(self._configuration, "refresh_api_key_hook", None)
-        return hook(self._configuration) if hook else None
-
-    def _reconnect(self) -> Steps[None]:
+    def _reconnect(self, given: tuple[Any, str | None]) -> Steps[None]:
         """Takes over what has changed in the configuration."""
-        options = options_of(self._configuration, self._named)
+        if self._options is not None:
+            self._entered()
+        options = options_of(*given)
         if options != self._options:
             yield from self._connect(options)
 
@@ -242,16 +239,15 @@ def exec_options(
     preflight: bool,
     timeouts: Timeouts | None,
 ) -> ExecOptions:
-    """Returns what to ask of the core. At least one stream has to be asked for: stdout, then."""
-    input, output, errors = _has_input(stdin), wanted("stdout", stdout), wanted("stderr", stderr)
+    """Returns what to ask of the core."""
     return ExecOptions(
         namespace=namespace,
         container=container,
-        stdin=input,
-        stdout=output or not (input or (errors and not tty)),
-        stderr=errors,
+        stdin=_has_input(stdin),
+        stdout=wanted("stdout", stdout),
+        stderr=wanted("stderr", stderr),
         tty=tty,
-        size=None if size is None else (size[0], size[1]),
+        size=size,
         protocol=protocol,
         verify=verify,
         preflight=preflight,

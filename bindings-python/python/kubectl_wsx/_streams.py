@@ -13,8 +13,8 @@ from contextlib import contextmanager
 
 from . import _native
 from ._options import Buffer, buffer
-from ._steps import Steps
-from .errors import ClosedError
+from ._steps import Steps, finished
+from .errors import ClosedError, WsxError
 
 #: The largest piece that one read takes.
 CHUNK = 256 * 1024
@@ -25,15 +25,16 @@ WRITE_LIMIT = 16 * 1024 * 1024
 
 
 class ReaderBase:
-    """Output of the remote command. Its end says nothing of how the command ended: `wait()` does."""
+    """Output of the remote command."""
 
-    __slots__ = ("_native", "_head", "_lines", "_reading")
+    __slots__ = ("_native", "_head", "_lines", "_reading", "_told")
 
     def __init__(self, native: _native.Stream) -> None:
         self._native = native
         self._head = bytearray()
         self._lines: deque[bytes] = deque()
         self._reading = threading.Lock()
+        self._told = False
 
     def at_eof(self) -> bool:
         """Tells whether everything was read and nothing will come."""
@@ -58,6 +59,16 @@ class ReaderBase:
             self._lines.appendleft(line[size:])
         return line[:size]
 
+    def _ended(self) -> Steps[None]:
+        """Raises, once, why the output ended without a status of the command."""
+        if not self._told:
+            try:
+                yield from finished(self._native.wait())
+            except WsxError:
+                self._told = True
+                raise
+            self._told = True
+
     def _rest(self) -> bytes:
         return self._cut(len(self._head))
 
@@ -76,6 +87,7 @@ class ReaderBase:
                 self._head += data
                 yield ()
             else:
+                yield from self._ended()
                 return False
         return True
 
@@ -87,6 +99,8 @@ class ReaderBase:
             return self._cut(size)
         while (data := self._take(size)) is None:
             yield (self._native.arm,)
+        if not data:
+            yield from self._ended()
         return data
 
     def _readexactly(self, size: int) -> Steps[bytes]:
@@ -108,6 +122,7 @@ class ReaderBase:
             elif lines:
                 self._lines.extend(lines)
             else:
+                yield from self._ended()
                 break
         line = self._lines.popleft() if self._lines else b""
         return self._rest() + line if self._head else line

@@ -1,0 +1,60 @@
+"""The clusters that the tests talk to, and clients of theirs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from kubectl_wsx import Client
+
+ROOT = Path(__file__).parents[2]
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+
+
+class Cluster:
+    """A cluster that runs as a program."""
+
+    def __init__(self, program: Path) -> None:
+        self.process = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert self.process.stdout is not None
+        self.kubeconfig = self.process.stdout.readline().decode().strip()
+        assert self.kubeconfig, f"{program} did not start"
+
+    def sockets(self) -> int:
+        """How many sockets it holds."""
+        count = 0
+        for entry in os.scandir(f"/proc/{self.process.pid}/fd"):
+            try:
+                count += os.readlink(entry.path).startswith("socket:")
+            except FileNotFoundError:
+                pass
+        return count
+
+    def end(self) -> None:
+        self.process.communicate()
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    cluster = Cluster(TARGET / "debug/wsx-test-cluster")
+    yield cluster
+    cluster.end()
+
+
+@pytest.fixture(scope="session")
+def real() -> Iterator[Cluster]:
+    folder = os.environ.get("WSX_REAL")
+    if not folder:
+        pytest.skip("WSX_REAL does not name the real cluster's folder")
+    cluster = Cluster(Path(folder) / "bin/wsx-real")
+    yield cluster
+    cluster.end()
+
+
+@pytest.fixture
+def client(cluster: Cluster) -> Iterator[Client]:
+    with Client.connect(cluster.kubeconfig) as client:
+        yield client
