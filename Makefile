@@ -73,6 +73,13 @@ bench:
 
 .PHONY: judge
 judge:
+	@$(MAKE) --no-print-directory bench-modules MODULES='$(or $(MODULES),$(filter --gate,$(BENCH)))'
+
+.PHONY: bench-modules
+bench-modules:
+	$(CARGO) build --release --quiet -p wsx-tests --bins
+	bench/modules/prepare.sh
+	python3 bench/modules.py $(MODULES)
 	tests/real/build.sh
 	$(CARGO) test --quiet -p kubectl-wsx --test live judge:: -- --ignored --nocapture --test-threads=1
 
