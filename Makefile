@@ -70,9 +70,6 @@ $(PYTHON_VENV)/installed: bindings-python/requirements.txt
 bench:
 	$(CARGO) build --release --quiet -p kubectl-wsx -p wsx-tests --bins
 	python3 bench/run.py $(BENCH)
-
-.PHONY: judge
-judge:
 	@$(MAKE) --no-print-directory bench-modules MODULES='$(or $(MODULES),$(filter --gate,$(BENCH)))'
 
 .PHONY: bench-modules
@@ -80,6 +77,9 @@ bench-modules:
 	$(CARGO) build --release --quiet -p wsx-tests --bins
 	bench/modules/prepare.sh
 	python3 bench/modules.py $(MODULES)
+
+.PHONY: judge
+judge:
 	tests/real/build.sh
 	$(CARGO) test --quiet -p kubectl-wsx --test live judge:: -- --ignored --nocapture --test-threads=1
 
