@@ -12,7 +12,7 @@ use super::ring::{Key, Ring};
 pub(super) enum Extent {
     /// All of the current file.
     Whole,
-    /// Its last records; the first line may be the tail of a long one.
+    /// Its last records; the first line may be the tail of a long one, which agrees with no line shown.
     Window,
 }
 
@@ -79,10 +79,6 @@ impl Matcher {
     pub(super) fn take(&mut self, ring: &Ring, key: Key) -> Match {
         self.lines += 1;
         self.fold = fold(self.fold, key);
-        // The window may begin inside a long line: what looks like its first line is not one.
-        if self.extent == Extent::Window && self.lines == 1 {
-            return self.here(0);
-        }
         if self.recent.len() >= ring.len() {
             self.recent.pop_front();
         }
@@ -125,12 +121,13 @@ impl Matcher {
         let length = self.best.length;
         let many = length >= ENOUGH && differ(ring, length);
         match self.extent {
-            Extent::Window if many => Worth::Sure,
+            Extent::Window if many && reaches_back(ring, self.best) => Worth::Sure,
             Extent::Window => Worth::Insufficient,
             Extent::Whole if length == 0 && !ring.is_empty() => Worth::Absent,
             Extent::Whole if length == ring.len() || many => Worth::Sure,
             // The lines before these were rotated away after they had been shown.
-            Extent::Whole if length as u64 == self.best.lines && differ(ring, length) => {
+            // The first may be the tail of a long line, whose beginning went with them.
+            Extent::Whole if length as u64 + 1 >= self.best.lines && differ(ring, length) => {
                 Worth::Sure
             }
             Extent::Whole => Worth::Weak,
@@ -138,12 +135,22 @@ impl Matcher {
     }
 }
 
-/// Tells whether this match may be believed at once, while the reply goes on.
+/// Tells whether this match in a window may be believed at once, while the reply goes on.
 ///
-/// Besides the rule for windows, the lines that agree must stand in the ring once only: a longer
-/// match cannot follow then.
-pub(super) fn settles(ring: &Ring, length: usize) -> bool {
-    length >= ENOUGH && differ(ring, length) && ring.is_unique(length)
+/// Besides the rule for windows, the lines that agree must stand in the ring once only: no longer
+/// match can follow then.
+pub(super) fn settles(ring: &Ring, found: Match) -> bool {
+    found.length >= ENOUGH
+        && differ(ring, found.length)
+        && reaches_back(ring, found)
+        && ring.is_unique(found.length)
+}
+
+/// Tells whether all lines of the reply up to here agree, or all of the ring.
+///
+/// But for the first of either: it may be the tail of a long line.
+fn reaches_back(ring: &Ring, found: Match) -> bool {
+    found.length as u64 + 1 >= found.lines || found.length + 1 >= ring.len()
 }
 
 /// Tells whether the last `length` lines of the ring have more than one timestamp.
@@ -162,4 +169,99 @@ fn fold(sum: u64, key: Key) -> u64 {
     (sum ^ key.hash ^ key.timestamp.cast_unsigned().rotate_left(32))
         .wrapping_mul(MIX)
         .rotate_left(23)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Budget;
+    use super::*;
+
+    /// Lines by name: the moment is the number, the content the letter.
+    fn keys(names: &str) -> Vec<Key> {
+        let key = |name: &str| {
+            let (content, moment) = name.split_at(1);
+            Key::new(moment.parse().ok(), content.as_bytes())
+        };
+        names
+            .split(' ')
+            .filter(|name| !name.is_empty())
+            .map(key)
+            .collect()
+    }
+
+    fn ring(names: &str) -> Ring {
+        let mut ring = Ring::new(&Budget::default());
+        keys(names).into_iter().for_each(|key| ring.push(key));
+        ring
+    }
+
+    /// Returns what the reply is worth, and the line after which the new ones begin.
+    fn look(shown: &str, extent: Extent, reply: &str) -> (Worth, u64) {
+        let (ring, mut matcher) = (ring(shown), Matcher::new(extent));
+        for key in keys(reply) {
+            matcher.take(&ring, key);
+        }
+        (matcher.worth(&ring), matcher.best().lines)
+    }
+
+    const SHOWN: &str = "y1 z2 a3 b4 c5 d6 e7 f8 g9 h10";
+
+    #[test]
+    fn a_window_needs_eight_lines_of_two_moments_back_to_its_first() {
+        use Extent::Window;
+        let all = "z2 a3 b4 c5 d6 e7 f8 g9 h10 n11";
+        assert_eq!(look(SHOWN, Window, all), (Worth::Sure, 9));
+        let tail_first = "x2 a3 b4 c5 d6 e7 f8 g9 h10 n11";
+        assert_eq!(look(SHOWN, Window, tail_first), (Worth::Sure, 9));
+        let seven = "b4 c5 d6 e7 f8 g9 h10 n11";
+        assert_eq!(look(SHOWN, Window, seven), (Worth::Insufficient, 7));
+        let another = "x1 x2 a3 b4 c5 d6 e7 f8 g9 h10 n11";
+        assert_eq!(look(SHOWN, Window, another), (Worth::Insufficient, 10));
+        let one_moment = "a1 b1 a1 b1 a1 b1 a1 b1 a1 b1";
+        assert_eq!(
+            look(one_moment, Window, one_moment),
+            (Worth::Insufficient, 10)
+        );
+    }
+
+    #[test]
+    fn a_whole_file_is_sure_with_all_of_the_ring_or_eight_lines_or_from_its_start() {
+        use Extent::Whole;
+        for (shown, file, expected) in [
+            ("a1", "x1 a1 n2", (Worth::Sure, 2)),
+            (SHOWN, "x2 a3 b4 c5 d6 e7 f8 g9 h10", (Worth::Sure, 9)),
+            (SHOWN, "g9 h10 n11", (Worth::Sure, 2)),
+            (SHOWN, "x8 g9 h10 n11", (Worth::Sure, 3)),
+            (SHOWN, "x7 x8 g9 h10 n11", (Worth::Weak, 4)),
+            (SHOWN, "h10 n11", (Worth::Weak, 1)),
+            (SHOWN, "n11", (Worth::Absent, 0)),
+            (SHOWN, "", (Worth::Absent, 0)),
+        ] {
+            assert_eq!(look(shown, Whole, file), expected, "{file}");
+        }
+    }
+
+    #[test]
+    fn the_longest_match_counts_and_of_equals_the_earliest() {
+        use Extent::Whole;
+        assert_eq!(
+            look("a1 b2 c3", Whole, "c3 b2 c3 a1 b2 c3 n4 b2 c3"),
+            (Worth::Sure, 6)
+        );
+        assert_eq!(look("a1 b2 c3", Whole, "x1 x2 c3 n4 c3"), (Worth::Weak, 3));
+    }
+
+    #[test]
+    fn a_match_that_could_grow_is_not_believed_at_once() {
+        let half = "a1 b2 a1 b2 a1 b2 a1 b2";
+        let ring = ring(&[half, half].join(" "));
+        let mut matcher = Matcher::new(Extent::Window);
+        let reply = keys(&[half, half].join(" "));
+        let found: Vec<_> = reply
+            .into_iter()
+            .map(|key| matcher.take(&ring, key))
+            .collect();
+        assert_eq!((found[7].length, settles(&ring, found[7])), (8, false));
+        assert_eq!((found[15].length, settles(&ring, found[15])), (16, true));
+    }
 }

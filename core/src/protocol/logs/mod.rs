@@ -11,6 +11,7 @@
 //! `cri-client/pkg/logs/logs.go`: timestamps stand at the start of lines only, `tailLines` counts
 //! records (a long line has several), and only the current file is ever read.
 
+mod ask;
 mod instance;
 mod line;
 mod matching;
@@ -22,7 +23,8 @@ mod stamp;
 #[cfg(test)]
 mod model;
 
+pub use ask::{Ask, Notice, Pace, Start, Step};
 pub use instance::{Change, Instance};
 pub use line::{Given, LINE_LIMIT, Line, LineReader};
-pub use resume::{Ask, Notice, Pace, Resume, Start, Step};
+pub use resume::Resume;
 pub use ring::{Budget, Key, Ring};

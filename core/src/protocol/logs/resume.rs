@@ -4,99 +4,11 @@
 //! steps 2 to 6). Never here: clocks, back-off, who asks for the pod.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
+use super::ask::{Ask, Notice, Pace, Start, Step};
 use super::line::{Given, Line};
 use super::matching::{Extent, Match, Matcher, Worth, settles};
 use super::ring::{Budget, Ring, Sum};
-
-/// Where a reader begins.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum Start {
-    /// With the first line of the current file.
-    #[default]
-    Beginning,
-    /// With what is written from now on (`tailLines=0`).
-    End,
-    /// With the last so many records.
-    Tail(u64),
-    /// With the lines since a point in time, which the caller adds where [`Ask::since`] is set.
-    Time,
-}
-
-/// How much may have been written meanwhile: all a resume needs to know of time.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-#[non_exhaustive]
-pub struct Pace {
-    /// Lines a second, as lately seen.
-    pub lines_per_second: f64,
-    /// How long nothing was received.
-    pub away: Duration,
-    /// From a request to the first byte of its reply.
-    pub round_trip: Duration,
-}
-
-impl Pace {
-    /// Makes a pace.
-    #[must_use]
-    pub const fn new(lines_per_second: f64, away: Duration, round_trip: Duration) -> Self {
-        Self {
-            lines_per_second,
-            away,
-            round_trip,
-        }
-    }
-
-    /// Twice what is to be expected in this time.
-    fn lines(&self, time: Duration) -> u64 {
-        // A cast from a float saturates.
-        (2.0 * self.lines_per_second * time.as_secs_f64()) as u64
-    }
-}
-
-/// What to ask the log for, always with `timestamps=true`.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-#[non_exhaustive]
-pub struct Ask {
-    /// `tailLines`; absent: from the beginning of the file. It counts records, of which a long line has several.
-    pub tail: Option<u64>,
-    /// `follow`; without it the reply ends by itself.
-    pub follow: bool,
-    /// `previous`: the run before the present one.
-    pub previous: bool,
-    /// Whether the caller's `sinceTime` or `sinceSeconds` belongs to the request.
-    pub since: bool,
-}
-
-/// What to do with a line, or after the end of a reply.
-#[derive(Clone, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum Step {
-    /// End this reply and make the request that [`Resume::ask`] tells now.
-    Again,
-    /// Everything of this run was shown.
-    Done,
-    /// Show this line, or piece of a line.
-    Show(Line),
-    /// Nothing: go on reading.
-    Wait,
-}
-
-/// What the reader must be told.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum Notice {
-    /// Lines may be missing at this place of the output.
-    Gap {
-        /// False where the place was found, but by too little to be sure of it.
-        certain: bool,
-        /// Timestamp of the last line shown before, in nanoseconds.
-        after: Option<i64>,
-        /// Timestamp of the next line, in nanoseconds; absent when none has come yet.
-        before: Option<i64>,
-    },
-}
 
 /// Sizes that the algorithm begins with; the tests shrink them to reach every branch with small files.
 #[derive(Clone, Copy, Debug)]
@@ -252,7 +164,7 @@ impl Resume {
                 };
                 let found = self.matcher.take(&self.ring, key);
                 match tail {
-                    Some(_) if settles(&self.ring, found.length) => self.go_live(),
+                    Some(_) if settles(&self.ring, found) => self.go_live(),
                     Some(most) if found.lines < most => Step::Wait,
                     None if found.lines < place.lines => Step::Wait,
                     None if found.fold == place.fold => self.go_live(),
@@ -357,7 +269,10 @@ impl Resume {
 
     /// Returns how many records should hold the place; `None` is the whole file.
     fn window(&self) -> Option<u64> {
-        let wanted = self.pace.lines(self.pace.away) + self.sizes.window;
+        let wanted = self
+            .pace
+            .lines(self.pace.away)
+            .saturating_add(self.sizes.window);
         let wanted = wanted.saturating_mul(10_u64.saturating_pow(self.round));
         (self.by_windows() && wanted <= self.sizes.largest).then_some(wanted)
     }
@@ -396,10 +311,11 @@ impl Resume {
             && (tail.is_some() || (lines > self.sizes.small && place.length > 0));
         let tail = by_window.then(|| {
             let new = lines - place.lines;
-            let slack = self.pace.lines(self.pace.round_trip) + self.sizes.overlap;
+            let meanwhile = self.pace.lines(self.pace.round_trip);
             // Records for each line, where the window tells it.
             let records = tail.map_or(1, |records| records.div_ceil(lines.max(1)));
-            (new + slack).saturating_mul(records)
+            let wanted = meanwhile.saturating_add(new + self.sizes.overlap);
+            wanted.saturating_mul(records)
         });
         self.replay(tail, place);
     }
@@ -443,6 +359,8 @@ impl Resume {
             self.tell_gap(given.timestamp);
             return self.settle_again();
         }
+        // This is the line that came after the last whole one: nothing is missing between them.
+        self.gap = None;
         if skip == body.len() && line.key.is_none() {
             return Step::Wait;
         }
@@ -479,5 +397,332 @@ const fn extent(tail: Option<u64>) -> Extent {
     match tail {
         Some(_) => Extent::Window,
         None => Extent::Whole,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+
+    use super::super::LineReader;
+    use super::*;
+
+    fn line(number: usize) -> String {
+        format!("2026-11-21T12:00:00.{number:09}Z line {number}\n")
+    }
+
+    fn text(numbers: std::ops::Range<usize>) -> String {
+        numbers.map(line).collect()
+    }
+
+    /// Lets the resume read the text of a reply; returns what it shows and its last other step.
+    fn feed(resume: &mut Resume, text: &str) -> (String, Step) {
+        let (mut reader, mut shown, mut last) =
+            (LineReader::with_limit(64), Vec::new(), Step::Wait);
+        reader.push(Bytes::copy_from_slice(text.as_bytes()));
+        while let Some(line) = reader.next_line() {
+            match resume.line(line) {
+                Step::Show(line) => shown.extend_from_slice(line.raw()),
+                step => last = step,
+            }
+            if last == Step::Again {
+                break;
+            }
+        }
+        (String::from_utf8(shown).unwrap(), last)
+    }
+
+    fn resume(start: Start) -> Resume {
+        Resume::new(start, true, &Budget::default())
+    }
+
+    /// A resume that has shown these lines and was cut.
+    fn cut_after(numbers: std::ops::Range<usize>) -> Resume {
+        let mut resume = resume(Start::Beginning);
+        let text = text(numbers);
+        assert_eq!(feed(&mut resume, &text), (text.clone(), Step::Wait));
+        resume.cut(None, Pace::default());
+        resume
+    }
+
+    const fn ask(tail: Option<u64>, follow: bool) -> Ask {
+        Ask {
+            tail,
+            follow,
+            previous: false,
+            since: false,
+        }
+    }
+
+    fn gap(certain: bool, after: usize, before: Option<usize>) -> Notice {
+        const NOON: i64 = 1_795_262_400_000_000_000;
+        let (after, before) = (
+            after as i64 + NOON,
+            before.map(|number| number as i64 + NOON),
+        );
+        Notice::Gap {
+            certain,
+            after: Some(after),
+            before,
+        }
+    }
+
+    #[test]
+    fn a_resume_is_two_small_requests() {
+        let mut resume = cut_after(0..300);
+        assert_eq!(resume.ask(), ask(Some(200), false));
+        assert_eq!(
+            feed(&mut resume, &text(110..310)),
+            (String::new(), Step::Wait)
+        );
+        assert_eq!(resume.end(), Step::Again);
+        assert_eq!(resume.ask(), ask(Some(10 + 64), true));
+        let shown = feed(&mut resume, &text(238..312));
+        assert_eq!(shown, (text(300..312), Step::Wait));
+        assert_eq!((resume.is_live(), resume.poll_notice()), (true, None));
+    }
+
+    #[test]
+    fn the_window_grows_with_time_and_rate() {
+        let mut resume = cut_after(0..300);
+        let (away, round_trip) = (Duration::from_secs(3), Duration::from_millis(500));
+        resume.cut(None, Pace::new(50.0, away, round_trip));
+        assert_eq!(resume.ask(), ask(Some(500), false));
+        feed(&mut resume, &text(0..500));
+        resume.end();
+        assert_eq!(resume.ask(), ask(Some(200 + 64 + 50), true));
+        resume.cut(None, Pace::new(f64::INFINITY, away, round_trip));
+        assert_eq!(resume.ask(), ask(None, false));
+    }
+
+    #[test]
+    fn the_window_is_widened_until_it_holds_the_place() {
+        let mut resume = cut_after(0..300);
+        for (tail, lines) in [(Some(200), 4800..5000), (Some(2000), 3000..5000)] {
+            assert_eq!(resume.ask(), ask(tail, false));
+            feed(&mut resume, &text(lines));
+            assert_eq!(resume.end(), Step::Again);
+        }
+        assert_eq!(resume.ask(), ask(Some(20_000), false));
+        feed(&mut resume, &text(0..5000));
+        resume.end();
+        // Four records a line, for all that this window tells.
+        assert_eq!(resume.ask(), ask(Some((4700 + 64) * 4), true));
+    }
+
+    #[test]
+    fn a_file_of_few_lines_is_followed_from_its_beginning() {
+        let mut resume = cut_after(0..3);
+        feed(&mut resume, &text(0..5));
+        assert_eq!(
+            (resume.end(), resume.ask()),
+            (Step::Again, ask(None, false))
+        );
+        feed(&mut resume, &text(0..5));
+        assert_eq!((resume.end(), resume.ask()), (Step::Again, ask(None, true)));
+        assert_eq!(feed(&mut resume, &text(0..6)), (text(3..6), Step::Wait));
+        assert_eq!(resume.poll_notice(), None);
+    }
+
+    #[test]
+    fn a_rotated_file_is_shown_whole_after_a_gap() {
+        let mut resume = cut_after(0..300);
+        feed(&mut resume, &text(400..410));
+        resume.end();
+        feed(&mut resume, &text(400..410));
+        assert_eq!((resume.end(), resume.ask()), (Step::Again, ask(None, true)));
+        assert_eq!(feed(&mut resume, &text(400..411)).0, text(400..411));
+        assert_eq!(resume.poll_notice(), Some(gap(true, 299, Some(400))));
+        assert_eq!(resume.poll_notice(), None);
+    }
+
+    #[test]
+    fn a_gap_without_a_line_after_it_is_told_when_all_is_quiet() {
+        let mut resume = cut_after(0..300);
+        resume.end();
+        assert_eq!((resume.end(), resume.is_live()), (Step::Again, true));
+        assert_eq!((resume.poll_notice(), resume.quiet()), (None, Step::Wait));
+        assert_eq!(resume.poll_notice(), Some(gap(true, 299, None)));
+    }
+
+    #[test]
+    fn a_weak_match_is_used_and_told() {
+        let mut resume = cut_after(0..300);
+        resume.end();
+        // Before line 299 stands another one than what was shown.
+        let file = text(400..401) + &text(299..301);
+        feed(&mut resume, &file);
+        assert_eq!((resume.end(), resume.ask()), (Step::Again, ask(None, true)));
+        assert_eq!(feed(&mut resume, &file).0, line(300));
+        assert_eq!(resume.poll_notice(), Some(gap(false, 299, Some(300))));
+    }
+
+    #[test]
+    fn a_file_rotated_between_the_two_requests_is_settled_again() {
+        let mut resume = cut_after(0..3);
+        resume.end();
+        feed(&mut resume, &text(0..5));
+        resume.end();
+        assert_eq!(
+            feed(&mut resume, &text(6..30)),
+            (String::new(), Step::Again)
+        );
+        assert_eq!(resume.ask(), ask(Some(2000), false));
+    }
+
+    #[test]
+    fn a_place_that_is_never_there_again_is_given_up_for_a_gap() {
+        let mut resume = cut_after(0..300);
+        let mut asked = Vec::new();
+        while !resume.is_live() {
+            asked.push((resume.ask().tail, resume.ask().follow));
+            let step = match resume.ask().follow {
+                false => {
+                    feed(&mut resume, &text(0..300));
+                    resume.end()
+                }
+                true => resume.quiet(),
+            };
+            assert_eq!(step, Step::Again);
+        }
+        assert_eq!(asked.len(), 2 * 7);
+        assert_eq!(asked[4], (Some(20_000), false));
+        assert_eq!(asked[6..8], [(None, false), (None, true)]);
+        assert_eq!(resume.ask(), ask(Some(0), true));
+        assert_eq!(feed(&mut resume, &line(400)).0, line(400));
+        assert_eq!(resume.poll_notice(), Some(gap(true, 299, Some(400))));
+    }
+
+    #[test]
+    fn a_reader_from_the_end_knows_its_place() {
+        let mut resume = resume(Start::End);
+        assert_eq!(resume.ask(), ask(Some(200), false));
+        feed(&mut resume, &text(100..150));
+        resume.cut(None, Pace::default());
+        feed(&mut resume, &text(100..300));
+        assert_eq!(
+            (resume.end(), resume.ask()),
+            (Step::Again, ask(Some(200), false))
+        );
+        feed(&mut resume, &text(102..302));
+        resume.end();
+        assert_eq!(feed(&mut resume, &text(237..303)).0, text(300..303));
+        assert_eq!(resume.poll_notice(), None);
+    }
+
+    #[test]
+    fn before_the_first_line_the_first_request_is_made_again() {
+        for (start, tail, since, told) in [
+            (Start::Beginning, None, false, None),
+            (Start::Tail(5), Some(5), false, Some(false)),
+            (Start::Time, None, true, None),
+        ] {
+            let mut resume = resume(start);
+            let first = resume.ask();
+            resume.cut(None, Pace::default());
+            assert_eq!(resume.ask(), first);
+            assert_eq!(
+                first,
+                Ask {
+                    tail,
+                    follow: true,
+                    previous: false,
+                    since
+                }
+            );
+            feed(&mut resume, &line(1));
+            let notice = resume
+                .poll_notice()
+                .map(|Notice::Gap { certain, .. }| certain);
+            assert_eq!(notice, told, "{start:?}");
+        }
+    }
+
+    #[test]
+    fn one_stream_is_read_whole() {
+        let mut resume = Resume::new(Start::End, false, &Budget::default());
+        for follow in [false, false, true] {
+            assert_eq!(resume.ask(), ask(None, follow));
+            let end = if follow { 2001 } else { 2000 };
+            let shown = feed(&mut resume, &text(0..end)).0;
+            assert_eq!(shown, if follow { line(2000) } else { String::new() });
+            resume.end();
+        }
+    }
+
+    #[test]
+    fn an_old_run_is_read_to_its_end() {
+        let mut resume = cut_after(0..300);
+        resume.drain();
+        let previous = |tail| Ask {
+            previous: true,
+            ..ask(tail, false)
+        };
+        assert_eq!(resume.ask(), previous(Some(200)));
+        feed(&mut resume, &text(102..302));
+        assert_eq!(
+            (resume.end(), resume.ask()),
+            (Step::Again, previous(Some(66)))
+        );
+        assert_eq!(feed(&mut resume, &text(236..302)).0, text(300..302));
+        assert_eq!((resume.end(), resume.poll_notice()), (Step::Done, None));
+    }
+
+    #[test]
+    fn what_was_given_out_of_a_line_is_not_shown_again() {
+        let (mut resume, mut reader) = (cut_after(0..3), LineReader::with_limit(64));
+        let long = format!("{}{}\n", line(3).trim_end(), "x".repeat(200));
+        resume.end();
+        feed(&mut resume, &text(0..3));
+        resume.end();
+        reader.push(Bytes::copy_from_slice(
+            &[text(0..3).as_bytes(), &long.as_bytes()[..150]].concat(),
+        ));
+        let mut shown = Vec::new();
+        while let Some(line) = reader.next_line() {
+            if let Step::Show(line) = resume.line(line) {
+                shown.extend_from_slice(line.raw());
+            }
+        }
+        assert_eq!(shown, long.as_bytes()[..128]);
+        resume.cut(reader.given(), Pace::default());
+        for (file, rest, notice) in [
+            (long.clone(), &long[128..], None),
+            (
+                long.replace("line 3", "line 4"),
+                "",
+                Some(gap(false, 2, Some(3))),
+            ),
+        ] {
+            resume.cut(None, Pace::default());
+            let mut again = Resume::new(Start::Beginning, true, &Budget::default());
+            std::mem::swap(&mut again, &mut resume);
+            feed(&mut again, &text(0..3));
+            again.end();
+            feed(&mut again, &text(0..3));
+            again.end();
+            let shown = feed(&mut again, &(text(0..3) + &file)).0;
+            assert_eq!((&*shown, again.poll_notice()), (rest, notice));
+            resume = cut_after(0..3);
+            resume.given = reader.given();
+        }
+    }
+
+    #[test]
+    fn a_clock_that_stands_still_costs_no_hours() {
+        let mut resume = resume(Start::Beginning);
+        let same = line(1).repeat(30_000);
+        assert_eq!(feed(&mut resume, &same).0, same);
+        resume.cut(None, Pace::default());
+        feed(&mut resume, &line(1).repeat(200));
+        resume.end();
+        assert_eq!(resume.ask(), ask(Some(2000), false));
+        feed(&mut resume, &line(1).repeat(60_000));
+        assert_eq!(
+            (resume.end(), resume.ask()),
+            (Step::Again, ask(Some(20_000), false))
+        );
     }
 }
