@@ -7,6 +7,7 @@ use crate::error;
 
 /// A wish that may be withdrawn, once.
 #[napi]
+#[derive(Default)]
 pub struct Cancel {
     cancelled: watch::Sender<bool>,
 }
@@ -17,9 +18,7 @@ impl Cancel {
     #[napi(constructor)]
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            cancelled: watch::Sender::new(false),
-        }
+        Self::default()
     }
 
     /// Withdraws it: what is under way is dropped, and its promise rejected.

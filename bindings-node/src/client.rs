@@ -1,5 +1,7 @@
 //! A cluster, and what can be asked of it: each question is one promise.
 
+#![expect(clippy::too_many_arguments, reason = "JavaScript passes them by place")]
+
 use std::sync::Arc;
 
 use bytes::Bytes;
