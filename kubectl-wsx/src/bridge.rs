@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use wsx_core::session::{Exit, Output as RemoteOutput};
 use wsx_core::{Error, ErrorKind, Process, Stream};
 
+use crate::detach::DetachKeys;
 use crate::ending::{Ending, Moved, Status, plain};
 use crate::environment::ExitCodes;
 use crate::exit;
@@ -29,6 +30,8 @@ pub(crate) struct Local {
     pub(crate) input: Option<Input>,
     /// Where output goes.
     pub(crate) sinks: Sinks,
+    /// What to type to leave and let the remote process run.
+    pub(crate) detach: Option<DetachKeys>,
     /// When the time limit of the caller passes.
     pub(crate) deadline: Option<Instant>,
 }
@@ -69,6 +72,7 @@ pub(crate) async fn join_terminal(
 
 /// What came first.
 enum First {
+    Detached,
     InputFailed(io::Error),
     Signal(Signal),
     TimeLimit,
@@ -80,6 +84,7 @@ async fn join_with(
     Local {
         mut input,
         mut sinks,
+        mut detach,
         deadline,
     }: Local,
     signals: &Signals,
@@ -90,9 +95,10 @@ async fn join_with(
     let (mut remote, mut stdin, exit) = process.split();
     let feed = async {
         match &mut input {
-            Some(input) => match input.feed(&mut stdin).await {
-                Ok(()) => pending().await,
-                Err(error) => error,
+            Some(input) => match input.feed(&mut stdin, detach.as_mut()).await {
+                Ok(true) => First::Detached,
+                Ok(false) => pending().await,
+                Err(error) => First::InputFailed(error),
             },
             None => pending().await,
         }
@@ -102,11 +108,15 @@ async fn join_with(
         signal = signals.ended() => First::Signal(signal),
         () = time_limit(&exit, deadline) => First::TimeLimit,
         result = drain(&mut remote, &mut sinks) => First::Written(result),
-        error = feed => First::InputFailed(error),
+        first = feed => first,
         never = follow(&exit) => match never {},
     };
     terminal::restore();
     let ending = match first {
+        First::Detached => {
+            end(&exit, remote).await;
+            Ending::Detached
+        }
         First::Signal(signal) => {
             end(&exit, remote).await;
             Ending::Interrupted(signal)
@@ -221,6 +231,11 @@ impl Outcome {
             moved: Some(moved),
             unwritten: stdout + stderr,
         }
+    }
+
+    /// Tells whether the session was left by its keys.
+    pub(crate) fn is_detached(&self) -> bool {
+        matches!(self.ending, Ending::Detached)
     }
 
     /// Writes the status file, says what is to be said, and returns how to leave.

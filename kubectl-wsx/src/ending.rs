@@ -15,6 +15,8 @@ use crate::sink::WriteError;
 /// How a run ended.
 #[derive(Debug)]
 pub(crate) enum Ending {
+    /// The keys for leaving were typed; the remote process runs on.
+    Detached,
     /// The remote command ended, and all it said was written.
     Exited(Status),
     /// There is no exit status, or what was asked for could not be done.
@@ -142,7 +144,7 @@ impl Ending {
             Self::Exited(status) => exit_words(*status),
             Self::Failed(error) => Some(failure_words(error, moved)),
             Self::Interrupted(signal) => Some(interrupted_words(*signal, moved)),
-            Self::PipeClosed | Self::Succeeded => None,
+            Self::Detached | Self::PipeClosed | Self::Succeeded => None,
             Self::Unwritten {
                 error,
                 bytes,

@@ -62,7 +62,7 @@ impl Ending {
             return remote;
         }
         let own = match self {
-            Self::Exited(_) | Self::Succeeded => code::SUCCESS,
+            Self::Detached | Self::Exited(_) | Self::Succeeded => code::SUCCESS,
             Self::Failed(error) => failure_code(error.kind()),
             Self::Interrupted(signal) => signal.code(),
             Self::PipeClosed => code::PIPE_CLOSED,
@@ -80,6 +80,7 @@ impl Ending {
     /// Returns the class for the status file.
     pub(crate) fn class(&self) -> &'static str {
         match self {
+            Self::Detached => "detached",
             Self::Exited(_) | Self::Succeeded => "exited",
             Self::Failed(error) => match failure_code(error.kind()) {
                 code::LOCAL_IO => "local_io",

@@ -20,6 +20,7 @@ use tokio::net::unix::pipe;
 use tokio::sync::mpsc;
 use wsx_core::session::Stdin;
 
+use crate::detach::DetachKeys;
 use crate::terminal;
 
 /// Where input comes from.
@@ -103,7 +104,7 @@ impl Input {
     }
 
     /// Hands everything to the remote command, and ends its input at the end of ours. Stops when
-    /// the remote side takes no more.
+    /// the remote side takes no more, and tells whether `keys` were typed.
     ///
     /// # Errors
     /// When input cannot be read. `stdin` is left open then: what the command got so far must not
@@ -111,24 +112,36 @@ impl Input {
     ///
     /// # Cancel safety
     /// A piece may be lost, so do not go on with either.
-    pub(crate) async fn feed(&mut self, stdin: &mut Option<Stdin>) -> io::Result<()> {
+    pub(crate) async fn feed(
+        &mut self,
+        stdin: &mut Option<Stdin>,
+        mut keys: Option<&mut DetachKeys>,
+    ) -> io::Result<bool> {
         while let Some(open) = stdin {
             let piece = tokio::select! {
                 biased;
-                () = open.closed() => return Ok(()),
+                () = open.closed() => return Ok(false),
                 piece = self.next() => piece?,
             };
             let Some(piece) = piece else {
                 // Its drop says so.
                 drop(stdin.take());
-                return Ok(());
+                return Ok(false);
             };
-            if open.write(piece).await.is_err() {
-                // The command ended or the connection did; the session's outcome tells which.
-                return Ok(());
+            let (piece, detached) = match &mut keys {
+                Some(keys) => {
+                    let sifted = keys.sift(piece);
+                    (sifted.pass, sifted.detached)
+                }
+                None => (piece, false),
+            };
+            // An error means that the command ended or the connection did; the session's outcome
+            // tells which.
+            if open.write(piece).await.is_err() || detached {
+                return Ok(detached);
             }
         }
-        Ok(())
+        Ok(false)
     }
 }
 

@@ -9,6 +9,7 @@
 mod bridge;
 mod cli;
 mod commands;
+mod detach;
 mod duration;
 mod ending;
 mod environment;
@@ -32,7 +33,7 @@ use tokio::runtime::Builder;
 use wsx_core::{Error, ErrorKind};
 
 use crate::cli::{Cli, Verb};
-use crate::commands::{exec, version};
+use crate::commands::{attach, exec, version};
 use crate::ending::Ending;
 use crate::exit::Exit;
 
@@ -67,6 +68,7 @@ fn start(cli: Cli) -> Exit {
 
 async fn run(Cli { globals, verb }: Cli) -> Exit {
     let ending = match verb {
+        Verb::Attach(args) => return attach::run(*args, &globals).await,
         Verb::Exec(args) => return exec::run(*args, &globals).await,
         Verb::Options => exit::printed(globals.output().print(&cli::options())),
         Verb::Version(args) => version::run(args, &globals).await,

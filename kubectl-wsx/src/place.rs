@@ -32,7 +32,7 @@ impl Place {
     pub(crate) fn learn(&self, notice: &Notice) {
         let mut names = self.names();
         match notice {
-            Notice::ChosenPod { pod, container, .. } => {
+            Notice::Attaching { pod, container } | Notice::ChosenPod { pod, container, .. } => {
                 names.pod = Some(pod.clone());
                 names.container = Some(container.clone());
             }

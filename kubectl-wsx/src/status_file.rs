@@ -8,7 +8,7 @@
 //! | field | meaning |
 //! |---|---|
 //! | `v` | version of this format: 1 |
-//! | `class` | `exited`, `not_started`, `lost`, `timeout`, `interrupted` or `local_io` |
+//! | `class` | `exited`, `detached`, `not_started`, `lost`, `timeout`, `interrupted` or `local_io` |
 //! | `code` | exit code of the remote command |
 //! | `exit` | exit code of this program: it differs from `code` unless `class` is `exited` |
 //! | `kind` | kind of the error, the same word as in all languages |

@@ -1,15 +1,14 @@
 //! `exec`: a command in a container, with its own exit status.
 
-use std::io;
 use std::path::PathBuf;
-use std::time::Duration;
 
-use rustix::stdio::{stderr, stdin, stdout};
-use tokio::time::{Instant, timeout_at};
-use wsx_core::{Client, Error, ErrorKind, ExecOptions, Limits, Offer, Subprotocol, Verify};
+use rustix::stdio::{stderr, stdout};
+use tokio::time::Instant;
+use wsx_core::{Error, ErrorKind, ExecOptions, Verify};
 
+use super::session::{Flags, connect, system_error};
 use crate::bridge::{self, Local, Outcome};
-use crate::ending::{Ending, Hint, plain};
+use crate::ending::{Ending, Hint};
 use crate::environment;
 use crate::exit::Exit;
 use crate::flag::parse_bool;
@@ -20,7 +19,6 @@ use crate::place::Place;
 use crate::signals::Signals;
 use crate::sink::Sinks;
 use crate::status_file::StatusFile;
-use crate::{duration, terminal};
 
 /// Run a command in a container, and end with its exit status
 #[derive(clap::Args)]
@@ -40,52 +38,11 @@ pub(crate) struct Args {
     target: Vec<String>,
     #[arg(last = true, hide = true)]
     command: Vec<String>,
-    /// Container [default: the annotated one, else the first]
-    #[arg(short, long, value_name = "NAME")]
-    container: Option<String>,
+    #[command(flatten)]
+    session: Flags,
     /// Manifest of the pod, or of what has pods
     #[arg(short, long, value_name = "FILE")]
     filename: Option<PathBuf>,
-    /// Pass standard input to the container
-    #[arg(
-        short = 'i',
-        long,
-        value_name = "BOOL",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "true",
-        value_parser = parse_bool,
-    )]
-    stdin: Option<bool>,
-    /// Stdin is a terminal; needs -i
-    #[arg(
-        short,
-        long,
-        value_name = "BOOL",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "true",
-        value_parser = parse_bool,
-    )]
-    tty: Option<bool>,
-    /// Wait for the pod to run [default: 1m]
-    #[arg(long, value_name = "DURATION", value_parser = duration::parse_positive)]
-    pod_running_timeout: Option<Duration>,
-    /// Limit from the first request to the exit status
-    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
-    timeout: Option<Duration>,
-    /// Limit of each step until data flows [default: 10s]
-    #[arg(long, value_name = "DURATION", value_parser = duration::parse_positive)]
-    connect_timeout: Option<Duration>,
-    /// Time between two pings; 0 sends none [default: 5s]
-    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
-    keepalive: Option<Duration>,
-    /// Limit for a silent server [default: 1m]
-    #[arg(long, value_name = "DURATION", value_parser = duration::parse_positive)]
-    keepalive_timeout: Option<Duration>,
-    /// Limit for input left unread [default: 30m]
-    #[arg(long, value_name = "DURATION", value_parser = duration::parse_positive)]
-    stall_timeout: Option<Duration>,
     /// Do not look at the pod first; saves a request
     #[arg(
         long,
@@ -96,15 +53,9 @@ pub(crate) struct Args {
         value_parser = parse_bool,
     )]
     no_preflight: Option<bool>,
-    /// Subprotocol: auto, v4, v5, or a name [default: auto]
-    #[arg(long, value_name = "NAME", value_parser = parse_offer)]
-    protocol: Option<Offer>,
     /// Look into doubtful success: auto, never [default: auto]
     #[arg(long, value_name = "WHEN", value_parser = parse_verify)]
     verify: Option<Verify>,
-    /// Write how it ended, as one line of JSON
-    #[arg(long, value_name = "FILE")]
-    status_file: Option<PathBuf>,
 }
 
 /// What is going to be run.
@@ -125,6 +76,7 @@ pub(crate) async fn run(args: Args, globals: &Globals) -> Exit {
     }
     let place = Place::default();
     let file = match args
+        .session
         .status_file
         .as_deref()
         .map(StatusFile::create)
@@ -141,7 +93,7 @@ pub(crate) async fn run(args: Args, globals: &Globals) -> Exit {
 }
 
 async fn execute(args: Args, globals: &Globals, signals: &Signals, place: &Place) -> Outcome {
-    let tty = args.has_terminal(globals);
+    let tty = args.session.has_terminal(globals);
     if tty && let Err(error) = signals.hear_terminal() {
         return Outcome::from(system_error("cannot handle signals", &error));
     }
@@ -162,6 +114,7 @@ async fn execute(args: Args, globals: &Globals, signals: &Signals, place: &Place
             Local {
                 input: plan.input,
                 sinks,
+                detach: None,
                 deadline: plan.deadline,
             },
         ))
@@ -178,31 +131,6 @@ async fn execute(args: Args, globals: &Globals, signals: &Signals, place: &Place
         Ok((process, local)) => bridge::join(process, local, signals).await,
         Err(error) => Outcome::from(error),
     }
-}
-
-async fn connect(
-    options: &ExecOptions,
-    deadline: Option<Instant>,
-    globals: &Globals,
-    place: &Place,
-) -> Result<Client, Error> {
-    let (output, place) = (globals.output(), place.clone());
-    if environment::wants_spdy() {
-        output.warn("KUBECTL_REMOTE_COMMAND_WEBSOCKETS=false has no effect: there is no SPDY here");
-    }
-    let config = globals.config(move |notice| {
-        place.learn(notice);
-        output.notice(notice);
-    });
-    let connecting = Client::connect(config.connect_timeout(options.limits.connect));
-    let Some(deadline) = deadline else {
-        return connecting.await;
-    };
-    timeout_at(deadline, connecting).await.unwrap_or_else(|_| {
-        let message = "the time limit passed before the session was open (--timeout)";
-        let error = Error::new(ErrorKind::Timeout, message);
-        Err(error.because("it was still reading the kubeconfig"))
-    })
 }
 
 impl Args {
@@ -223,18 +151,6 @@ impl Args {
         }
     }
 
-    /// Tells whether there is a terminal on both ends, by kubectl's rules.
-    fn has_terminal(&self, globals: &Globals) -> bool {
-        let wanted = self.tty == Some(true) && self.stdin == Some(true);
-        let terminal = wanted && terminal::is_terminal(stdin());
-        if wanted && !terminal {
-            globals
-                .output()
-                .note("Unable to use a TTY - input is not a terminal or the right kind of file");
-        }
-        terminal
-    }
-
     /// Returns what is going to be run. Nothing is sent or read yet.
     fn plan(self, globals: &Globals, tty: bool) -> Result<Plan, Error> {
         let options = self.options(tty);
@@ -247,11 +163,7 @@ impl Args {
             }
             (None, None) => return Err(Error::new(ErrorKind::Internal, "there is no target")),
         };
-        let input = if options.stdin {
-            Some(open_input()?)
-        } else {
-            None
-        };
+        let input = self.session.input()?;
         Ok(Plan {
             target,
             command: self.command,
@@ -262,53 +174,11 @@ impl Args {
     }
 
     fn options(&self, tty: bool) -> ExecOptions {
-        let defaults = ExecOptions::default();
-        let limits = Limits::default();
-        let limits = limits
-            .connect(self.connect_timeout.unwrap_or(limits.connect))
-            .keepalive(self.keepalive.unwrap_or(limits.keepalive))
-            .keepalive_timeout(self.keepalive_timeout.unwrap_or(limits.keepalive_timeout))
-            .stall(self.stall_timeout.unwrap_or(limits.stall));
-        let waiting = self
-            .pod_running_timeout
-            .unwrap_or(defaults.pod_running_timeout);
-        defaults
-            .container(self.container.clone())
-            .limits(limits)
-            .pod_running_timeout(waiting)
+        self.session
+            .options(tty)
             .preflight(self.no_preflight != Some(true))
-            .protocol(self.protocol.unwrap_or_default())
-            .size(if tty { terminal::size() } else { None })
-            .stdin(self.stdin == Some(true))
-            .stderr(!tty)
-            .timeout(self.timeout.filter(|limit| !limit.is_zero()))
-            .tty(tty)
             .verify(self.verify.unwrap_or_default())
     }
-}
-
-fn open_input() -> Result<Input, Error> {
-    Input::open(stdin()).map_err(|error| {
-        let text = format!("cannot read standard input: {}", plain(&error));
-        Error::new(ErrorKind::Invalid, text)
-    })
-}
-
-fn system_error(what: &str, error: &io::Error) -> Error {
-    Error::new(ErrorKind::NotStarted, format!("{what}: {}", plain(error)))
-}
-
-fn parse_offer(text: &str) -> Result<Offer, String> {
-    if text == "auto" {
-        return Ok(Offer::Auto);
-    }
-    let known = || {
-        let names = Subprotocol::ALL.map(Subprotocol::name).join(", ");
-        format!("it must be one of auto, v4, v5, {names}")
-    };
-    text.parse::<Subprotocol>()
-        .map(Offer::Only)
-        .map_err(|_| known())
 }
 
 fn parse_verify(text: &str) -> Result<Verify, String> {

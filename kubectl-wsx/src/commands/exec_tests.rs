@@ -2,13 +2,17 @@
 
 use std::ffi::OsString;
 
+use std::time::Duration;
+
+use wsx_core::{Limits, Offer, Subprotocol};
+
 use super::*;
 use crate::cli::{self, Verb};
 
 impl Args {
     /// Returns what `-i` and `-t` say.
     pub(crate) fn switches(&self) -> (Option<bool>, Option<bool>) {
-        (self.stdin, self.tty)
+        (self.session.stdin, self.session.tty)
     }
 
     /// Returns the command.

@@ -1,4 +1,6 @@
 //! One file for each command: its flags, whose docs are the help, and what it does with them.
 
+pub(crate) mod attach;
 pub(crate) mod exec;
+mod session;
 pub(crate) mod version;

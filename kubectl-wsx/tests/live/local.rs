@@ -371,8 +371,8 @@ fn a_status_file_is_not_written_through_a_link() {
     assert_eq!(fs::read_to_string(target).unwrap(), "precious");
 }
 
-/// Runs in a terminal of its own, which `script` makes, and types once these words were seen.
-fn on_a_terminal(kubeconfig: &Path, line: &str, awaited: &str, typed: &[u8]) -> String {
+/// Runs in a terminal of its own, which `script` makes, and types each time these words were seen.
+pub(crate) fn on_a_terminal(kubeconfig: &Path, line: &str, steps: &[(&str, &[u8])]) -> String {
     let wsx = env!("CARGO_BIN_EXE_kubectl-wsx");
     let inner = format!("stty cols 77 rows 33; {wsx} {line}; echo code $?; stty -a");
     let mut command = Command::new("script");
@@ -386,17 +386,16 @@ fn on_a_terminal(kubeconfig: &Path, line: &str, awaited: &str, typed: &[u8]) -> 
         .unwrap();
     let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
     let mut seen = Vec::new();
-    while !String::from_utf8_lossy(&seen).contains(awaited) {
-        let mut piece = [0; 1000];
-        let count = stdout.read(&mut piece).unwrap();
-        assert!(
-            count > 0,
-            "no {awaited:?} in {:?}",
-            String::from_utf8_lossy(&seen)
-        );
-        seen.extend_from_slice(&piece[..count]);
+    for (awaited, typed) in steps {
+        while !String::from_utf8_lossy(&seen).contains(awaited) {
+            let mut piece = [0; 1000];
+            let count = stdout.read(&mut piece).unwrap();
+            let text = String::from_utf8_lossy(&seen);
+            assert!(count > 0, "no {awaited:?} in {text:?}");
+            seen.extend_from_slice(&piece[..count]);
+        }
+        stdin.write_all(typed).unwrap();
     }
-    stdin.write_all(typed).unwrap();
     stdout.read_to_end(&mut seen).unwrap();
     assert!(wait(&mut child).success());
     String::from_utf8_lossy(&seen).into_owned()
@@ -412,7 +411,7 @@ pub(crate) fn sized_terminal(kubeconfig: &Path) {
     // The runtime may start the command before the first size is applied, as real ones do.
     let line = "exec -it web-0 -c app -- sh -c \
         'while [ \"$(stty size)\" = \"0 0\" ]; do :; done; stty size; test -t 1 && echo tty; read x; exit 5'";
-    let text = on_a_terminal(kubeconfig, line, "tty", b"\r");
+    let text = on_a_terminal(kubeconfig, line, &[("tty", b"\r")]);
     for part in ["33 77", "code 5", " echo ", " icanon "] {
         assert!(text.contains(part), "no {part:?} in {text:?}");
     }
@@ -423,7 +422,7 @@ fn a_terminal_is_restored_when_the_connection_is_lost() {
     let cluster = cluster();
     let fault = r#"{"after_bytes":4,"then":"fin"}"#;
     let line = format!("exec -it web-0 -c app -- @fault '{fault}' sh -c 'echo ready; read x'");
-    let text = on_a_terminal(cluster.kubeconfig(), &line, "outcome unknown", b"");
+    let text = on_a_terminal(cluster.kubeconfig(), &line, &[("outcome unknown", b"")]);
     for part in ["code 255", " echo ", " icanon "] {
         assert!(text.contains(part), "no {part:?} in {text:?}");
     }
@@ -434,7 +433,7 @@ fn ctrl_c_on_a_terminal_goes_to_the_remote_side() {
     let cluster = cluster();
     let line = "exec -it web-0 -c app -- \
         sh -c 'trap \"echo caught; exit 9\" INT; echo ready; while :; do sleep 0.1; done'";
-    let text = on_a_terminal(cluster.kubeconfig(), line, "ready", b"\x03");
+    let text = on_a_terminal(cluster.kubeconfig(), line, &[("ready", b"\x03")]);
     assert!(
         text.contains("caught") && text.contains("code 9"),
         "{text:?}"

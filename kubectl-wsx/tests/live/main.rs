@@ -7,6 +7,7 @@
     reason = "the helpers of tests are tests too, and a skipped judge is announced"
 )]
 
+mod attach;
 mod bad_input;
 mod cuts;
 mod faults;
