@@ -49,8 +49,11 @@ class AsyncReader(ReaderBase):
         self._turn = Turn()
 
     async def _run(self, steps: Steps[T]) -> T:
-        with self._alone():
+        self._begin()
+        try:
             return await drive(steps, self._turn)
+        finally:
+            self._reading.release()
 
     async def read(self, n: int = -1) -> bytes:
         """Reads at most `n` bytes, as soon as there are any; all to the end without `n`. b"" is the end."""

@@ -43,8 +43,11 @@ class Reader(ReaderBase):
     __slots__ = ()
 
     def _run(self, steps: Steps[T]) -> T:
-        with self._alone():
+        self._begin()
+        try:
             return block(steps)
+        finally:
+            self._reading.release()
 
     def read(self, n: int = -1) -> bytes:
         """Reads at most `n` bytes, as soon as there are any; all to the end without `n`. b"" is the end."""

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import json
 from typing import Any
-from urllib.parse import urlsplit
-from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]
 
 from ._options import ConnectOptions
 from .errors import InvalidError
@@ -37,6 +33,8 @@ def options_of(configuration: Any, namespace: str | None) -> ConnectOptions:
         "client-key": getattr(configuration, "key_file", None),
         **_credentials(configuration),
     }
+    import json  # what few need is not loaded with the package
+
     kubeconfig = {
         "apiVersion": "v1",
         "kind": "Config",
@@ -71,14 +69,20 @@ def _credentials(configuration: Any) -> dict[str, str]:
 def _proxy(configuration: Any, host: str) -> str | None:
     proxy = getattr(configuration, "proxy", None)
     excepted = getattr(configuration, "no_proxy", None)
-    if proxy and excepted and proxy_bypass_environment(urlsplit(host).netloc, {"no": excepted}):
-        return None
+    if proxy and excepted:
+        from urllib.parse import urlsplit
+        from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]
+
+        if proxy_bypass_environment(urlsplit(host).netloc, {"no": excepted}):
+            return None
     return proxy or None
 
 
 def _base64(data: Any) -> str | None:
     if not data:
         return None
+    import base64
+
     return base64.b64encode(data.encode() if isinstance(data, str) else data).decode()
 
 

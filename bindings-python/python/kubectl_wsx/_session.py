@@ -108,7 +108,8 @@ class ProcessBase:
         with ExitStack() as reading:
             for reader in (self.stdout, self.stderr):
                 if reader is not None:
-                    reading.enter_context(reader._alone())
+                    reader._begin()
+                    reading.callback(reader._reading.release)
             if self.stdin is not None:
                 if input:
                     with suppress(ClosedError):  # a command may end without reading; its status tells

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from . import _native
 from ._options import Buffer, buffer
@@ -40,15 +38,10 @@ class ReaderBase:
         """Tells whether everything was read and nothing will come."""
         return not self._head and not self._lines and self._native.is_at_end()
 
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _begin(self) -> None:
         """Refuses a second reader at a time."""
         if not self._reading.acquire(blocking=False):
             raise RuntimeError("this stream is being read by somebody else")
-        try:
-            yield
-        finally:
-            self._reading.release()
 
     def _take(self, size: int) -> bytes | None:
         """Takes at most `size` bytes behind the head: None when nothing is there yet, b"" at the end."""
