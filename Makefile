@@ -5,7 +5,7 @@ CARGO ?= cargo
 .PHONY: help
 help:
 	@echo 'make demo    build, and take a tour of every verb on the embedded cluster (KEEP=1 leaves it running)'
-	@echo 'make test    all tests: unit, vectors, suite, command line, kubectl as judge'
+	@echo 'make test    all tests: unit, vectors, suite, command line, and python, node, judge where they can run'
 	@echo 'make check   format, lint with warnings denied, every floor alone, documentation'
 	@echo 'make node    the Node module: build it, check its types, test it on this Node and the newest'
 	@echo 'make python  build the Python module, check its types, test it'
@@ -23,6 +23,9 @@ demo:
 test:
 	@scripts/judges.sh
 	$(CARGO) test --workspace --quiet
+	@scripts/lane.sh python3 python
+	@scripts/lane.sh node node
+	@scripts/lane.sh go judge
 
 .PHONY: check
 check:
@@ -31,7 +34,7 @@ check:
 	$(CARGO) clippy --quiet -p kubectl-wsx-core --no-default-features -- -D warnings
 	$(CARGO) clippy --quiet -p kubectl-wsx-core --no-default-features --features session -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --quiet --workspace --no-deps
-	sh -n scripts/demo.sh scripts/judges.sh tests/real/build.sh .ci/run
+	sh -n scripts/demo.sh scripts/judges.sh scripts/lane.sh tests/real/build.sh .ci/run
 	python3 -c 'import ast; ast.parse(open("bench/run.py").read())'
 
 # The newest Node comes as a package, too; npm 11 would ask about the install script of `node` itself.

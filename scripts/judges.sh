@@ -1,5 +1,5 @@
 #!/bin/sh
-# Says which judges outside of this project take part in the tests, and which do not.
+# Says which judges and languages outside of this project take part in the tests, and which do not.
 # What WSX_REQUIRE lists (comma-separated) may not be missing.
 set -u
 
@@ -19,6 +19,9 @@ judge kubectl kubectl kubectl version --client
 judge nginx nginx dpkg-query -W -f '${Version}' nginx-light
 judge haproxy haproxy dpkg-query -W -f '${Version}' haproxy
 judge squid squid dpkg-query -W -f '${Version}' squid
+judge go go go version
+judge node node node --version
+judge python python3 python3 --version
 if [ -n "$missing" ]; then
     echo "required, but missing:$missing" >&2
     exit 1
