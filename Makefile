@@ -84,7 +84,7 @@ bench-modules:
 .PHONY: judge
 judge:
 	tests/real/build.sh
-	$(CARGO) test --quiet -p kubectl-wsx --test live judge:: -- --ignored --nocapture --test-threads=1
+	$(CARGO) test --quiet -p kubectl-wsx --test live -- --ignored --skip soak_ --nocapture --test-threads=1
 
 .PHONY: soak
 soak:
