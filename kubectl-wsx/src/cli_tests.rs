@@ -136,7 +136,7 @@ fn mistakes_are_named() {
             "exec --no-such web-0 -- sh",
             "error: unexpected argument '--no-such' found",
         ),
-        ("attach web-0", "error: unrecognized subcommand 'attach'"),
+        ("logs web-0", "error: unrecognized subcommand 'logs'"),
     ] {
         assert_eq!(parse_line(line).err().as_deref(), Some(words));
     }

@@ -9,7 +9,7 @@ type Said = (Option<i32>, String, String);
 fn run_in(environment: &[(&str, &str)], line: &str) -> Said {
     let output = Command::new(env!("CARGO_BIN_EXE_kubectl-wsx"))
         .env_clear()
-        .env("HOME", "/dev/null")
+        .env("HOME", "/proc/nobody")
         .envs(environment.iter().copied())
         .args(line.split_whitespace())
         .stdin(Stdio::null())
@@ -36,6 +36,7 @@ const HELP: &str = r#"Streams to and from pods over WebSocket that never lie abo
 Usage: kubectl wsx COMMAND [flags]
 
 Commands:
+  attach   Join the main process of a container, and end with its exit status
   exec     Run a command in a container, and end with its exit status
   options  Show the flags that every command has
   version  Show the versions of this program, its protocols and the server
@@ -62,7 +63,6 @@ Usage:
 
 Options:
   -c, --container <NAME>                Container [default: the annotated one, else the first]
-  -f, --filename <FILE>                 Manifest of the pod, or of what has pods
   -i, --stdin[=<BOOL>]                  Pass standard input to the container
   -t, --tty[=<BOOL>]                    Stdin is a terminal; needs -i
       --pod-running-timeout <DURATION>  Wait for the pod to run [default: 1m]
@@ -71,14 +71,44 @@ Options:
       --keepalive <DURATION>            Time between two pings; 0 sends none [default: 5s]
       --keepalive-timeout <DURATION>    Limit for a silent server [default: 1m]
       --stall-timeout <DURATION>        Limit for input left unread [default: 30m]
-      --no-preflight[=<BOOL>]           Do not look at the pod first; saves a request
       --protocol <NAME>                 Subprotocol: auto, v4, v5, or a name [default: auto]
-      --verify <WHEN>                   Look into doubtful success: auto, never [default: auto]
       --status-file <FILE>              Write how it ended, as one line of JSON
+  -f, --filename <FILE>                 Manifest of the pod, or of what has pods
+      --no-preflight[=<BOOL>]           Do not look at the pod first; saves a request
+      --verify <WHEN>                   Look into doubtful success: auto, never [default: auto]
   -h, --help                            Print help
 
 Exit status: that of COMMAND. Ours: 124 time limit, 125 not started, 255 outcome unknown,
 74 output not written. Use "kubectl wsx options" for the flags of all commands (-n, -q, -v, ...).
+"#;
+
+const ATTACH_HELP: &str = r#"Join the main process of a container, and end with its exit status
+
+Examples:
+  kubectl wsx attach mypod                       # its output from now on, and its exit status
+  kubectl wsx attach -it mypod -c shell          # its terminal; Ctrl-P Ctrl-Q leaves it running
+
+Usage:
+  kubectl wsx attach (POD | TYPE/NAME) [-c CONTAINER] [flags]
+
+Options:
+  -c, --container <NAME>                Container [default: the annotated one, else the first]
+  -i, --stdin[=<BOOL>]                  Pass standard input to the container
+  -t, --tty[=<BOOL>]                    Stdin is a terminal; needs -i
+      --pod-running-timeout <DURATION>  Wait for the pod to run [default: 1m]
+      --timeout <DURATION>              Limit from the first request to the exit status
+      --connect-timeout <DURATION>      Limit of each step until data flows [default: 10s]
+      --keepalive <DURATION>            Time between two pings; 0 sends none [default: 5s]
+      --keepalive-timeout <DURATION>    Limit for a silent server [default: 1m]
+      --stall-timeout <DURATION>        Limit for input left unread [default: 30m]
+      --protocol <NAME>                 Subprotocol: auto, v4, v5, or a name [default: auto]
+      --status-file <FILE>              Write how it ended, as one line of JSON
+      --detach-keys <KEYS>              Keys that leave a terminal session [default: ctrl-p,ctrl-q]
+  -h, --help                            Print help
+
+Exit status: that of the container, once it ends; 0 when it was left by its keys. Ours: 124
+time limit, 125 not attached, 255 the stream ended but not the container, 74 output not written.
+Use "kubectl wsx options" for the flags of all commands (-n, -q, -v, ...).
 "#;
 
 #[test]
@@ -91,13 +121,19 @@ fn help_of_all() {
 }
 
 #[test]
-fn help_of_exec_fits_a_screen_and_begins_with_examples() {
+fn help_fits_a_screen_and_begins_with_examples() {
     let help = (Some(0), EXEC_HELP.to_owned(), String::new());
     assert_eq!(run("exec --help"), help);
     assert_eq!(run("exec -h"), help);
     assert_eq!(run("help exec"), help);
-    assert!(EXEC_HELP.lines().count() <= 32);
-    assert!(EXEC_HELP.lines().all(|line| line.len() <= 100));
+    assert_eq!(
+        run("attach --help"),
+        (Some(0), ATTACH_HELP.to_owned(), String::new())
+    );
+    for help in [ATTACH_HELP, EXEC_HELP] {
+        assert!(help.lines().count() <= 32);
+        assert!(help.lines().all(|line| line.len() <= 100));
+    }
 }
 
 #[test]
@@ -171,8 +207,8 @@ fn mistakes_are_told_in_the_words_of_kubectl() {
              \"5\"\nSee 'kubectl wsx exec --help' for usage.",
         ),
         (
-            "attach web-0",
-            "error: unrecognized subcommand 'attach'\nSee 'kubectl wsx --help' for usage.",
+            "logs web-0",
+            "error: unrecognized subcommand 'logs'\nSee 'kubectl wsx --help' for usage.",
         ),
     ] {
         assert_eq!(run(line), refused(message), "{line}");

@@ -84,7 +84,7 @@ where
     command
         .env_clear()
         .env("PATH", "/usr/local/bin:/usr/bin:/bin")
-        .env("HOME", "/dev/null");
+        .env("HOME", "/proc/nobody");
     command.args(arguments).stdin(Stdio::null());
     command
 }
