@@ -90,7 +90,10 @@ impl Matcher {
             .take_while(|(ours, theirs)| ours == theirs)
             .count();
         self.work = self.work.saturating_sub(length);
-        let found = self.here(length);
+        let found = Match {
+            length,
+            ..self.here()
+        };
         // On equal length the earliest counts: what follows it is shown rather than lost.
         if length > self.best.length {
             self.best = found;
@@ -98,9 +101,10 @@ impl Matcher {
         found
     }
 
-    const fn here(&self, length: usize) -> Match {
+    /// Returns the present end of the reply, as a place without a match.
+    pub(super) const fn here(&self) -> Match {
         Match {
-            length,
+            length: 0,
             lines: self.lines,
             fold: self.fold,
         }

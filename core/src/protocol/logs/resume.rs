@@ -61,6 +61,8 @@ pub struct Resume {
     round: u32,
     /// What was given out of an unfinished line, until that line has come again.
     given: Option<Given>,
+    /// Where in the finite reply a line begins that may be that one.
+    begun: Option<Match>,
     /// What was passed over of that line so far.
     passing: Option<Sum>,
     /// Set when the next line shown does not surely follow the last one.
@@ -107,6 +109,7 @@ impl Resume {
             matcher: Matcher::new(Extent::Whole),
             round: 0,
             given: None,
+            begun: None,
             passing: None,
             gap: None,
             notices: VecDeque::new(),
@@ -153,6 +156,10 @@ impl Resume {
                 Step::Wait
             }
             State::Settle { .. } => {
+                let given = self.given.filter(|given| given.timestamp == line.timestamp);
+                if given.is_some() && line.begins {
+                    self.begun.get_or_insert_with(|| self.matcher.here());
+                }
                 if let Some(key) = line.key {
                     self.matcher.take(&self.ring, key);
                 }
@@ -284,6 +291,7 @@ impl Resume {
 
     fn settle(&mut self, tail: Option<u64>) {
         self.matcher = Matcher::new(extent(tail));
+        self.begun = None;
         self.state = State::Settle { tail };
     }
 
@@ -301,7 +309,8 @@ impl Resume {
             }
             Worth::Absent => {
                 self.gap = Some(Certainty::Certain);
-                place = Match::default();
+                // The line that was being shown is the place too; its content will prove it.
+                place = self.begun.unwrap_or_default();
             }
             Worth::Weak => self.gap = Some(Certainty::Possible),
             Worth::Sure => {}

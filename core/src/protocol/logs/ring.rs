@@ -109,7 +109,9 @@ impl Ring {
     pub fn push(&mut self, key: Key) {
         let most = self.budget.lines();
         if self.keys.len() >= most {
-            self.keys.drain(..=self.keys.len() - most);
+            while self.keys.len() >= most {
+                self.keys.pop_front();
+            }
             if self.keys.capacity() > 2 * most {
                 self.keys.shrink_to(most);
             }

@@ -135,7 +135,8 @@ impl Reader {
                     }
                 }
                 reply.pump(node);
-                if self.seen && reply.follow && node.dice.once_in(node.mode.swaps) {
+                if left.is_some() && self.seen && reply.follow && node.dice.once_in(node.mode.swaps)
+                {
                     node.rotate();
                     node.write(1);
                 }
@@ -195,7 +196,9 @@ impl Reader {
         self.hear();
         if let Step::Show(line) = &step {
             self.seen = true;
-            if line.begins || self.gap {
+            // A notice inside of a line: told when all was quiet, before the rest came after all.
+            self.tally.too_many += u64::from(!line.begins && std::mem::take(&mut self.gap));
+            if line.begins {
                 self.shown.push(Shown {
                     line: number,
                     content: Vec::new(),
@@ -313,7 +316,7 @@ fn runs(mode: Mode, seeds: std::ops::Range<u64>) -> Tally {
     for seed in seeds {
         let one = run(mode, seed);
         let quiet = mode.rotations + mode.truncations + mode.hasty + mode.swaps == 0;
-        let clean = one.lost == 0 && one.announced == 0 || !quiet;
+        let clean = !quiet || one.announced == 0 && (one.lost == 0 || mode.steps > 0);
         assert!(
             clean && one.repeated == 0,
             "{}, seed {seed}: {one:?}",
@@ -334,13 +337,12 @@ fn runs(mode: Mode, seeds: std::ops::Range<u64>) -> Tally {
     sum
 }
 
-/// The same line in the same nanosecond on both sides of a rotation: nobody can tell them apart.
+/// The same line in the same nanosecond on both sides of a rotation, or eight lines in a row that a clock
+/// set back repeats to the nanosecond: nobody can tell them apart.
 fn assert_bounds(mode: Mode, sum: Tally) {
-    assert!(
-        sum.lost_runs * 10_000 <= sum.rotations,
-        "{}: {sum:?}",
-        mode.name
-    );
+    let repeats = if mode.steps > 0 { 4 * sum.runs } else { 0 };
+    let bound = sum.rotations + repeats;
+    assert!(sum.lost_runs * 10_000 <= bound, "{}: {sum:?}", mode.name);
     assert!(sum.tails * 50 <= sum.rotations, "{}: {sum:?}", mode.name);
     // A file that is new and holds nothing that was shown says nothing of what was in the old one.
     let percent = if mode.swaps > 0 { 25 } else { 3 };
