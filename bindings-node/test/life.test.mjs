@@ -98,7 +98,7 @@ test('a process that has ended is collected, though an output was never read', a
       const process = await client.exec('web-0', ['sh', '-c', 'echo x; echo y >&2'], { container: 'app' });
       for await (const _ of process.stdout);
       await process.exit;
-      refs.push(new WeakRef(process));
+      refs.push(new WeakRef(process.stderr));
     }
     const alive = () => refs.filter((ref) => ref.deref()).length;
     // The last ones may still lie in a register.
@@ -115,7 +115,7 @@ test('a listener that throws does not silence the other stream', async () => {
   const text = `
     const seen = [];
     process.on('uncaughtException', ({ message }) => seen.push(message));
-    const both = await client.exec('web-0', ['sh', '-c', 'echo out; echo err >&2'], { container: 'app' });
+    const both = await client.exec('web-0', ['sh', '-c', 'sleep 0.2; echo out; echo err >&2'], { container: 'app' });
     both.stdout.once('data', () => { throw new RangeError('mine'); });
     both.stderr.on('data', (data) => seen.push(String(data).trim()));
     both.stderr.on('end', () => setImmediate(() => console.log(seen.sort().join())));`;
