@@ -92,8 +92,8 @@ fn broken_yaml() {
 
 #[test]
 fn a_kubeconfig_that_is_not_there() {
-    let line = format!("exec --kubeconfig=/nonexistent/config {TRUE}");
-    run(&mut bare(words(&line))).expect(125, &["/nonexistent/config"]);
+    let line = format!("exec --kubeconfig=/proc/nobody/config {TRUE}");
+    run(&mut bare(words(&line))).expect(125, &["/proc/nobody/config"]);
 }
 
 fn exec(line: &str) -> Run {
@@ -182,8 +182,8 @@ fn a_duration_without_a_unit() {
 #[test]
 fn an_unwritable_status_file_fails_before_the_start() {
     let cluster = cluster();
-    let line = "exec --status-file=/nonexistent/x web-0 -c app -- true";
-    run(&mut wsx(&cluster, words(line))).expect(125, &["/nonexistent/x"]);
+    let line = "exec --status-file=/proc/nobody/x web-0 -c app -- true";
+    run(&mut wsx(&cluster, words(line))).expect(125, &["/proc/nobody/x"]);
     assert_eq!(cluster.requests(), []);
 }
 
