@@ -87,7 +87,7 @@ export async function program(text, kubeconfig, { flags = [], context } = {}) {
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
   const said = { stdout: '', stderr: '' };
   for (const name of ['stdout', 'stderr']) child[name].on('data', (data) => (said[name] += data));
-  const limit = setTimeout(() => child.kill('SIGKILL'), 20_000);
+  const limit = setTimeout(() => child.kill('SIGKILL'), 60_000);
   const [code, signal] = await once(child, 'close');
   clearTimeout(limit);
   return { code, signal, ...said };
