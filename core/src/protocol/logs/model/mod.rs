@@ -345,7 +345,7 @@ fn assert_bounds(mode: Mode, sum: Tally) {
     assert!(sum.lost_runs * 10_000 <= bound, "{}: {sum:?}", mode.name);
     assert!(sum.tails * 50 <= sum.rotations, "{}: {sum:?}", mode.name);
     // A file that is new and holds nothing that was shown says nothing of what was in the old one.
-    let percent = if mode.swaps > 0 { 25 } else { 3 };
+    let percent = if mode.swaps > 0 { 35 } else { 3 };
     let bound = sum.announced * percent;
     assert!(sum.too_many * 100 <= bound, "{}: {sum:?}", mode.name);
 }
