@@ -23,9 +23,9 @@ demo:
 test:
 	@scripts/judges.sh
 	$(CARGO) test --workspace --quiet
+	@scripts/lane.sh go judge
 	@scripts/lane.sh python3 python
 	@scripts/lane.sh node node
-	@scripts/lane.sh go judge
 
 .PHONY: check
 check:

@@ -7,7 +7,7 @@ import { pipeline } from 'node:stream/promises';
 import { test } from 'node:test';
 
 import { Client } from '../index.mjs';
-import { camel, cluster, fixture, table } from './support.mjs';
+import { camel, cluster, fixture, root, table } from './support.mjs';
 
 const LIMIT = 8000;
 const { cases } = table('scenarios/process.json');
@@ -152,8 +152,8 @@ test('every process ends as the list says', async () => {
   await lane(await cluster(), 'embedded');
 });
 
-const real = `${process.env.WSX_REAL}/wsx-real`;
-const missing = !existsSync(real) && 'WSX_REAL does not name the folder of the real Kubernetes';
+const real = `${process.env.WSX_REAL_BIN ?? `${root}/tests/real/bin`}/wsx-real`;
+const missing = !existsSync(real) && 'the real Kubernetes is not built (needs Go; `make judge` builds it)';
 test('every process ends as the list says on real Kubernetes', { skip: missing }, async () => {
   await lane(await fixture(real), 'real', 'full');
 });
