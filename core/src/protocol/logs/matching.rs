@@ -234,6 +234,7 @@ mod tests {
         for (shown, file, expected) in [
             ("a1", "x1 a1 n2", (Worth::Sure, 2)),
             (SHOWN, "x2 a3 b4 c5 d6 e7 f8 g9 h10", (Worth::Sure, 9)),
+            (SHOWN, "x1 x2 a3 b4 c5 d6 e7 f8 g9 h10", (Worth::Sure, 10)),
             (SHOWN, "g9 h10 n11", (Worth::Sure, 2)),
             (SHOWN, "x8 g9 h10 n11", (Worth::Sure, 3)),
             (SHOWN, "x7 x8 g9 h10 n11", (Worth::Weak, 4)),

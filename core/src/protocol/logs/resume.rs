@@ -720,6 +720,27 @@ mod tests {
     }
 
     #[test]
+    fn a_line_that_was_begun_proves_its_place_in_a_new_file() {
+        let (mut resume, mut reader) = (cut_after(0..300), LineReader::with_limit(64));
+        let long = format!("{}{}\n", line(300).trim_end(), "x".repeat(200));
+        reader.push(Bytes::copy_from_slice(&long.as_bytes()[..150]));
+        assert_eq!(std::iter::from_fn(|| reader.next_line()).count(), 2);
+        resume.given = reader.given();
+        // Before it stands the tail of line 299, whose beginning was rotated away.
+        let file = line(500) + &long + &line(301);
+        for _ in 0..2 {
+            feed(&mut resume, &file);
+            assert_eq!(resume.end(), Step::Again);
+        }
+        assert_eq!(resume.ask(), ask(None, true));
+        assert_eq!(
+            feed(&mut resume, &file).0,
+            long[128..].to_owned() + &line(301)
+        );
+        assert_eq!(resume.poll_notice(), None);
+    }
+
+    #[test]
     fn a_clock_that_stands_still_costs_no_hours() {
         let mut resume = resume(Start::Beginning);
         let same = line(1).repeat(30_000);
