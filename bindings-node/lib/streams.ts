@@ -28,8 +28,11 @@ const SLAB = 128 * 1024;
 const SCRAP = 16 * 1024;
 /** After so much memory V8 is made to look for garbage. */
 const LITTER = 4 * 1024 * 1024;
-/** What makes it look: memory that is never touched, and so costs none. */
-const BALLAST = 28 * 1024 * 1024;
+/**
+ * What makes it look: memory that is never touched, and so costs none. More than V8's limit, and more
+ * than the 32 MB from which on glibc gives memory back as soon as it is free.
+ */
+const BALLAST = 33 * 1024 * 1024;
 /** The largest piece of input that is copied at once. */
 const PIECE = 256 * 1024;
 
@@ -310,7 +313,7 @@ let litter = 0;
 /**
  * Allocates memory to read into. Left alone, V8 lets 32 MB of buffers lie about before it collects the
  * young ones (any Node stream grows by 42 MB then); an allocation that would pass that limit makes it
- * collect at once, and a stream grows by 14 to 21 MB.
+ * collect at once, and a stream grows by 13 to 18 MB.
  */
 function slab(): Buffer {
   litter += SLAB;
