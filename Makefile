@@ -22,6 +22,7 @@ demo:
 .PHONY: test
 test:
 	@scripts/judges.sh
+	@scripts/lane.sh go real
 	$(CARGO) test --workspace --quiet
 	@scripts/lane.sh go judge
 	@scripts/lane.sh python3 python
@@ -81,9 +82,13 @@ bench-modules:
 	bench/modules/prepare.sh
 	python3 bench/modules.py $(MODULES)
 
-.PHONY: judge
-judge:
+# Real Kubernetes, and the tunnel that some tests put before the embedded one.
+.PHONY: real
+real:
 	tests/real/build.sh
+
+.PHONY: judge
+judge: real
 	$(CARGO) test --quiet -p kubectl-wsx --test live -- --ignored --skip soak_ --nocapture --test-threads=1
 
 .PHONY: soak
