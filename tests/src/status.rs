@@ -122,10 +122,22 @@ pub fn refusal(code: u16, reason: &str, message: &str, details: &Value) -> Strin
             let text = value.as_ref()?.as_str()?;
             Some(format!(r#""{key}":{}"#, quoted(text)))
         });
-        let known: Vec<String> = known.collect();
+        let mut known: Vec<String> = known.collect();
+        if let Some(causes) = details.get("causes").and_then(Value::as_array) {
+            let causes: Vec<String> = causes.iter().map(cause).collect();
+            known.push(format!(r#""causes":[{}]"#, causes.join(",")));
+        }
         text.push_str(&format!(r#","details":{{{}}}"#, known.join(",")));
     }
     text + &format!(",\"code\":{code}}}\n")
+}
+
+fn cause(cause: &Value) -> String {
+    let known = ["reason", "message", "field"].iter().filter_map(|key| {
+        let text = cause.get(key)?.as_str()?;
+        Some(format!(r#""{key}":{}"#, quoted(text)))
+    });
+    format!("{{{}}}", known.collect::<Vec<_>>().join(","))
 }
 
 /// A text as Go's encoding/json writes it: what could end a script in HTML is escaped.

@@ -292,7 +292,7 @@ fn pods_are_listed_and_selected() {
     );
     assert_eq!(told, done(0, "default\nother\n", ""));
     let (code, table, _) = run(&court, "get pods");
-    assert_eq!((code, table.lines().count()), (Some(0), 17));
+    assert_eq!((code, table.lines().count()), (Some(0), 19));
 }
 
 #[test]

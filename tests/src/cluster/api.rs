@@ -107,10 +107,7 @@ pub(crate) fn answer(
             }
         }
         ("pods", Some(name), Some("log"), Some(namespace)) if wanted == "get" => {
-            answered(match world.pods.get(namespace, name) {
-                Some(pod) => logs::answer(request, &user, &pod),
-                None => Response::not_found("", "pods", name),
-            })
+            logs::answer(world, listener, request, &user, (namespace, name))
         }
         (_, _, Some(_), _) => answered(unknown_path()),
         ("pods", Some(name), None, Some(namespace)) => {

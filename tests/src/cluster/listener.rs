@@ -103,6 +103,11 @@ impl Listener {
                     connection.flush().await?;
                     return self.keep(&mut inlet).await;
                 }
+                Next::Log(reply) => {
+                    if !reply.run(&mut inlet).await? {
+                        return Ok(());
+                    }
+                }
                 Next::Session(head, session) => {
                     connection.write_all(&head).await?;
                     connection.flush().await?;

@@ -89,6 +89,7 @@ impl Cluster {
         let authority = Authority::new()?;
         let certificate = authority.client("cert")?;
         let world = Arc::new(World {
+            logs: logs::Logs::default(),
             mains: Arc::default(),
             node: Arc::new(Node::new(scratch.path().join("node"))),
             pods: Arc::default(),
@@ -293,11 +294,12 @@ fn write_private(path: &Path, text: &str) -> io::Result<()> {
 /// The listener that most contexts use, and the current context.
 const STANDARD: &str = "v1.35";
 
-const LISTENERS: [(&str, Version, Manner); 13] = [
+const LISTENERS: [(&str, Version, Manner); 14] = [
     ("v1.28", Version::V1_28, Manner::Faithful),
     ("v1.30", Version::V1_30, Manner::Faithful),
     (STANDARD, Version::V1_35, Manner::Faithful),
     ("v1.36", Version::V1_36, Manner::Faithful),
+    ("split-logs", Version::V1_36, Manner::SplitLogs),
     ("cri-dockerd", Version::CriDockerd, Manner::Faithful),
     ("plain", Version::V1_35, Manner::Faithful),
     ("expired", Version::V1_35, Manner::Faithful),

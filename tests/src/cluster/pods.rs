@@ -46,6 +46,13 @@ impl Pods {
         })
     }
 
+    /// Reads one pod, and changes nothing.
+    pub(crate) fn peek(&self, namespace: &str, name: &str) -> Option<Value> {
+        self.list().into_iter().find(|pod| {
+            pod["metadata"]["namespace"] == namespace && pod["metadata"]["name"] == name
+        })
+    }
+
     /// Lists the pods of all namespaces, and changes nothing.
     pub(crate) fn list(&self) -> Vec<Value> {
         all(&self.changing.lock().unwrap_or_else(PoisonError::into_inner))
@@ -128,13 +135,6 @@ pub(crate) fn container(pod: &Value, name: &str) -> Container {
     }
 }
 
-/// Why a container is not running, as `state.waiting` or `state.terminated` say it.
-pub(crate) fn waiting_reason(pod: &Value, name: &str) -> Option<String> {
-    let statuses = pod["status"]["containerStatuses"].as_array()?;
-    let status = statuses.iter().find(|status| status["name"] == name)?;
-    Some(status["state"]["waiting"]["reason"].as_str()?.to_owned())
-}
-
 fn names(list: &Value) -> Vec<String> {
     let list = list.as_array().map(Vec::as_slice).unwrap_or_default();
     list.iter()
@@ -190,6 +190,20 @@ fn all(changing: &Changing) -> Vec<Value> {
         pod("default", "deploy-a", &["app"], "Running", &running),
         pod("default", "deploy-b", &["app"], "Running", &running),
         pod("default", "deploy-c", &["app"], "Running", &running),
+        pod(
+            "default",
+            "lines-0",
+            &["1k", "1m", "100m", "1g", "10g"],
+            "Succeeded",
+            &done,
+        ),
+        pod(
+            "default",
+            "writer-0",
+            &["r10", "r1000", "r100000"],
+            "Running",
+            &running,
+        ),
         pod("other", "web-0", &["app"], "Running", &running),
     ];
     for pod in &mut pods {
@@ -227,11 +241,18 @@ fn adorn(pod: &mut Value, changing: &Changing) {
             pod[rest]["ephemeralContainers"] = json!([{"name": "debugger", "image": IMAGE}]);
             let done = json!({"terminated": {"exitCode": 0, "reason": "Completed"}});
             let running = json!({"running": {"startedAt": "2026-11-01T09:00:00Z"}});
-            pod["status"]["initContainerStatuses"] = json!([status("init-0", "setup", &done)]);
+            pod["status"]["initContainerStatuses"] =
+                json!([status("default/init-0", "setup", &done)]);
             pod["status"]["ephemeralContainerStatuses"] =
-                json!([status("init-0", "debugger", &running)]);
+                json!([status("default/init-0", "debugger", &running)]);
         }
         "crash-0" => {
+            let last = json!({
+                "exitCode": 1, "reason": "Error",
+                "containerID": pod["status"]["containerStatuses"][0]["containerID"],
+                "startedAt": "2026-11-01T08:00:05Z", "finishedAt": "2026-11-01T08:00:06Z",
+            });
+            pod["status"]["containerStatuses"][0]["lastState"] = json!({"terminated": last});
             pod["status"]["containerStatuses"][0]["restartCount"] = 7.into();
             pod["status"]["containerStatuses"][0]["state"]["waiting"]["message"] =
                 "back-off 5m0s restarting failed container=app pod=crash-0_default".into();
@@ -359,6 +380,9 @@ fn status(place: &str, container: &str, state: &Value) -> Value {
     status.insert("state".to_owned(), state.clone());
     if state["waiting"]["reason"] != "ContainerCreating" {
         let id = container_id(&format!("{place}/{container}"));
+        if state["terminated"].is_object() {
+            status["state"]["terminated"]["containerID"] = id.as_str().into();
+        }
         status.insert("containerID".to_owned(), id.into());
     }
     Value::Object(status)

@@ -137,11 +137,12 @@ pub(crate) fn batch(
     position
 }
 
-fn number(text: &str) -> Option<u64> {
+/// A count with a suffix.
+pub(crate) fn number(text: &str) -> Option<u64> {
     let (digits, unit) = match text.as_bytes().last()? {
         b'k' | b'K' => (&text[..text.len() - 1], 1 << 10),
-        b'M' => (&text[..text.len() - 1], 1 << 20),
-        b'G' => (&text[..text.len() - 1], 1 << 30),
+        b'm' | b'M' => (&text[..text.len() - 1], 1 << 20),
+        b'g' | b'G' => (&text[..text.len() - 1], 1 << 30),
         _ => (text, 1),
     };
     digits.parse::<u64>().ok()?.checked_mul(unit)

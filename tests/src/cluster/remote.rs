@@ -9,6 +9,7 @@ use super::http::{Request, Response};
 use super::identity::BEARER;
 use super::inlet::Inlet;
 use super::listener::Listener;
+use super::logs::Reply;
 use super::outlet::Outlet;
 use super::pods;
 use super::process::{Place, Streams};
@@ -47,6 +48,8 @@ pub(crate) enum Next {
     Reset,
     /// These bytes, then silence with the socket open.
     Silence(Vec<u8>),
+    /// A log: its head is out with the first of it.
+    Log(Box<Reply>),
     /// These bytes, then a session.
     Session(Vec<u8>, Box<Session>),
 }
@@ -181,9 +184,9 @@ pub(crate) fn answer(
 }
 
 /// What a listener with bad manners does instead.
-fn strange(world: &World, listener: &Listener) -> Option<Next> {
+pub(super) fn strange(world: &World, listener: &Listener) -> Option<Next> {
     Some(match listener.manner {
-        Manner::Faithful | Manner::Silent => return None,
+        Manner::Faithful | Manner::Silent | Manner::SplitLogs => return None,
         Manner::Html(status) => {
             let mut page = Response::text(status, LOGIN_PAGE);
             page.content_type = "text/html; charset=utf-8".to_owned();
@@ -225,7 +228,7 @@ fn node_refusal(pod: &Value, place: &Place, streams: Streams, verb: Verb) -> Opt
 }
 
 /// The first line of subprotocols, without a bearer token.
-fn first_line(request: &Request) -> Option<String> {
+pub(super) fn first_line(request: &Request) -> Option<String> {
     let line = request.header("Sec-WebSocket-Protocol")?;
     let names = line
         .split(',')
@@ -235,11 +238,11 @@ fn first_line(request: &Request) -> Option<String> {
 }
 
 /// The checks of x/net, in its order, and its bare answers.
-fn handshake(
+pub(super) fn handshake<T>(
     request: &Request,
-    chosen: Option<&'static Subprotocol>,
+    chosen: Option<T>,
     end: Terminator,
-) -> Result<&'static Subprotocol, Vec<u8>> {
+) -> Result<T, Vec<u8>> {
     // What comes from the node is written anew by Go's HTTP on its way.
     let (close, version) = match end {
         Terminator::ApiServer => ("", "Sec-WebSocket-Version: 13\r\n"),

@@ -27,6 +27,8 @@ pub(crate) enum Manner {
     Redirect,
     /// Accepts TCP and says nothing, to everybody.
     Silent,
+    /// What Kubernetes does with the gate `PodLogsQuerySplitStreams`.
+    SplitLogs,
     /// Answers upgrades with one byte a second.
     SlowHead,
 }
@@ -44,6 +46,11 @@ impl Version {
 
     /// Whether a GET on exec and attach needs `create` as well.
     pub(crate) fn wants_create(self) -> bool {
+        matches!(self, Self::V1_35 | Self::V1_36 | Self::CriDockerd)
+    }
+
+    /// Whether there is a gate for logs of one stream alone (1.32).
+    pub(crate) fn knows_log_streams(self) -> bool {
         matches!(self, Self::V1_35 | Self::V1_36 | Self::CriDockerd)
     }
 

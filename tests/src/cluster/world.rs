@@ -5,6 +5,7 @@
 use std::sync::{Arc, OnceLock};
 
 use super::identity::Secrets;
+use super::logs::Logs;
 use super::mains::Mains;
 use super::pods::Pods;
 use super::process::Node;
@@ -12,6 +13,7 @@ use super::record::Records;
 
 /// The parts of a cluster.
 pub(crate) struct World {
+    pub(crate) logs: Logs,
     pub(crate) mains: Arc<Mains>,
     pub(crate) node: Arc<Node>,
     pub(crate) pods: Arc<Pods>,
