@@ -27,8 +27,12 @@ pub mod session;
 #[cfg(feature = "client")]
 pub use client::{Client, Config, Notice};
 pub use error::{Error, ErrorKind, Result};
+pub use protocol::logs::request::LogSubprotocol;
+pub use protocol::logs::{LogProtocol, LogsOptions};
 pub use protocol::request::{AttachOptions, ExecOptions, Limits, Offer, Size, Verify};
 pub use protocol::status::{Confidence, ExitStatus};
 pub use protocol::subprotocol::Subprotocol;
 #[cfg(feature = "session")]
 pub use session::{Chunk, Completed, Lines, Pipe, Process, Report, Stream, Taken};
+#[cfg(feature = "session")]
+pub use session::{LogEnd, LogEvent, LogItem, LogLine, Logs};

@@ -6,6 +6,7 @@
 //! - `proxy`, `tunnel`, `connector`, `transport`: one connection, one request
 //! - `server`, `refusal`, `dial`: requests with an identity, what refusals mean, the upgrade
 //! - `target`, `pod`, `resolve`: which pod, which container
+//! - `logs`: the log of a container
 //! - `open`: a session in it; `confirm`, `ended`: what its status was worth
 
 mod config;
@@ -17,6 +18,7 @@ mod dial;
 mod ended;
 mod impersonation;
 mod kubeconfig;
+mod logs;
 mod notice;
 mod open;
 mod plugin;

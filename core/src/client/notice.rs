@@ -91,10 +91,28 @@ pub enum Notice {
         /// What is offered now.
         next: Subprotocol,
     },
+    /// The log is not to be had over WebSocket: it is followed over HTTP, where a dead peer is noticed
+    /// by TCP alone.
+    LogFallback {
+        /// Why not.
+        reason: String,
+    },
+    /// Pods may not be read, so that restarts of a container whose log is followed are not known of.
+    PodsUnknown {
+        /// What the server said.
+        reason: String,
+    },
     /// The server sent a `Warning` header.
     ServerWarning {
         /// Its text.
         text: String,
+    },
+    /// The pod names a default container that it does not have; another one is taken.
+    WrongDefault {
+        /// The container.
+        container: String,
+        /// The pod.
+        pod: String,
     },
     /// The pod or its container does not run yet.
     Waiting {
@@ -126,6 +144,9 @@ impl Notice {
             Self::ChosenPod { .. } => "chosen_pod",
             Self::DefaultedContainer { .. } => "defaulted_container",
             Self::InsecureTls { .. } => "insecure_tls",
+            Self::LogFallback { .. } => "log_fallback",
+            Self::PodsUnknown { .. } => "pods_unknown",
+            Self::WrongDefault { .. } => "wrong_default",
             Self::KubeconfigTrust { .. } => "kubeconfig_trust",
             Self::NoTerminal { .. } => "no_terminal",
             Self::Plugin { .. } => "plugin",
@@ -190,6 +211,23 @@ impl fmt::Display for Notice {
             Self::ProtocolFallback { refused, next } => {
                 write!(f, "the server refused {refused}, trying {next}")
             }
+            Self::LogFallback { reason } => write!(
+                f,
+                "the log is followed over HTTP, without pings: {}",
+                escape(reason)
+            ),
+            Self::PodsUnknown { reason } => write!(
+                f,
+                "restarts of the container cannot be noticed: {}",
+                escape(reason)
+            ),
+            // kubectl pkg/polymorphichelpers/logsforobject.go: the same words.
+            Self::WrongDefault { container, pod } => write!(
+                f,
+                "Default container name {:?} not found in pod {}",
+                escape(container),
+                escape(pod)
+            ),
             Self::ServerWarning { text } => f.write_str(&escape(text)),
             Self::Waiting { target, reason } => {
                 write!(f, "waiting for {}: {}", escape(target), escape(reason))

@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::notice::Notice;
 use crate::error::{Error, ErrorKind, Result};
+use crate::protocol::logs::Instance;
 use crate::protocol::text::{escape, excerpt};
 
 /// A list of pods.
@@ -31,6 +32,7 @@ pub(super) struct Pod {
 #[serde(default, rename_all = "camelCase")]
 pub(super) struct Metadata {
     pub(super) name: String,
+    uid: String,
     #[serde(deserialize_with = "nullable")]
     annotations: BTreeMap<String, String>,
     creation_timestamp: Option<String>,
@@ -126,6 +128,19 @@ struct Terminated {
     exit_code: i32,
 }
 
+/// What a log needs to know of a container.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Run {
+    pub(super) instance: Instance,
+    /// Whether it may still write.
+    pub(super) running: bool,
+    /// Whether there is anything to read: this run or one before it was begun.
+    pub(super) started: bool,
+    pub(super) exit_code: Option<i32>,
+    /// Its state, for people.
+    pub(super) state: String,
+}
+
 /// Whether a command could be started in a container now.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Readiness {
@@ -153,7 +168,84 @@ pub(super) fn best(pods: &[Pod]) -> Option<&Pod> {
     pods.iter().min_by_key(|pod| Reverse(pod.rank()))
 }
 
+/// Returns the pod whose log kubectl would take.
+///
+/// kubectl pkg/polymorphichelpers/logsforobject.go: the first in the order of `ByLogging`
+/// (pkg/util/podutils). Unlike for exec, a pod that has ended ranks with those that run, one that is
+/// being deleted is not put back, and more restarts are better.
+pub(super) fn best_for_logs(pods: &[Pod]) -> Option<&Pod> {
+    pods.iter().min_by_key(|pod| pod.rank_for_logs())
+}
+
 impl Pod {
+    fn rank_for_logs(&self) -> impl Ord {
+        let phase = match self.status.phase.as_deref() {
+            Some("Pending") => 2,
+            Some("Unknown") => 1,
+            _ => 0,
+        };
+        let status = &self.status;
+        let ready = status.conditions.iter().find(|it| it.is_ready());
+        let since = ready.and_then(|ready| ready.last_transition_time.clone());
+        let most = |statuses: &[ContainerStatus], counted: &dyn Fn(&str) -> bool| {
+            let counts = statuses.iter().filter(|it| counted(&it.name));
+            counts.map(|it| it.restart_count).max().unwrap_or(0)
+        };
+        let sidecar = |name: &str| {
+            let mut init = self.spec.init_containers.iter();
+            init.any(|it| it.name == name && it.restart_policy.as_deref() == Some("Always"))
+        };
+        let created = self.metadata.creation_timestamp.clone();
+        (
+            self.spec.node_name.as_deref().is_none_or(str::is_empty),
+            phase,
+            ready.is_none(),
+            // Absent times come last.
+            (since.is_none(), since),
+            Reverse(most(&status.container_statuses, &|_| true)),
+            Reverse(most(&status.init_container_statuses, &sidecar)),
+            (created.is_none(), created),
+        )
+    }
+
+    /// Returns what is known of a container's present run; nothing where its node has not said a word.
+    pub(super) fn run(&self, container: &str) -> Option<Run> {
+        let status = self.status_of(container)?;
+        let ended = status.state.terminated.as_ref();
+        let ended = ended.or(status.last_state.terminated.as_ref());
+        let running = status.state.running.is_some();
+        let state = match self.readiness(container, "the pod is") {
+            Readiness::Now => "running".to_owned(),
+            Readiness::Never(state) | Readiness::Wait(state) => state,
+        };
+        Some(Run {
+            instance: Instance::new(
+                &*self.metadata.uid,
+                u32::try_from(status.restart_count).unwrap_or(0),
+            ),
+            running,
+            started: running || ended.is_some(),
+            exit_code: ended.filter(|_| !running).map(|ended| ended.exit_code),
+            state,
+        })
+    }
+
+    /// Returns the container that the pod's annotation names although it has none of this name.
+    pub(super) fn wrong_default(&self) -> Option<&str> {
+        let name = self
+            .metadata
+            .annotations
+            .get("kubectl.kubernetes.io/default-container")?;
+        let known = name.is_empty() || self.all().any(|container| container.name == *name);
+        (!known).then_some(name)
+    }
+
+    /// Returns the container that comes first.
+    pub(super) fn first_container(&self) -> Option<&str> {
+        let first = self.spec.containers.first()?;
+        Some(&first.name)
+    }
+
     fn rank(&self) -> impl Ord {
         let phase = match self.status.phase.as_deref() {
             Some("Running") => 2,

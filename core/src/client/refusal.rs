@@ -66,6 +66,19 @@ impl Answer {
         error
     }
 
+    /// Explains the refusal of a log.
+    pub(super) fn log_refusal(&self) -> Error {
+        if self.status == StatusCode::NO_CONTENT {
+            let message = "the pod is not assigned to a node yet, so it has no log";
+            return Error::new(ErrorKind::NotStarted, message).answered(204);
+        }
+        let error = self.explain(ErrorKind::NotStarted);
+        if error.kind() == ErrorKind::Forbidden && self.status_object().is_some() {
+            return error.remedy("allow get on pods/log");
+        }
+        error
+    }
+
     /// Tells whether an upgrade was refused because of its subprotocol.
     ///
     /// golang.org/x/net websocket/hybi.go: 403 with an empty body, where RBAC sends a `Status`.

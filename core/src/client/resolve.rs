@@ -202,7 +202,8 @@ struct Requirement {
     values: Option<Vec<String>>,
 }
 
-async fn selector(
+/// Returns what selects the pods of a workload.
+pub(super) async fn selector(
     server: &Server,
     workload: Workload,
     namespace: &str,

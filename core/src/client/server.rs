@@ -24,6 +24,7 @@ use super::tls;
 use super::transport::{Connection, Stages, Terms, Transport, Unanswered};
 use crate::error::{self, Error, ErrorKind, Result};
 use crate::protocol::error::ProtocolError;
+use crate::protocol::logs::Budget;
 use crate::protocol::request;
 use crate::protocol::text::excerpt;
 
@@ -33,6 +34,8 @@ const BODY_LIMIT: usize = 256 << 20;
 const REFUSAL_LIMIT: usize = 64 << 10;
 /// How long the body of such an answer is waited for at most.
 const REFUSAL_PATIENCE: Duration = Duration::from_secs(5);
+/// How long an attempt to reach the server again may take: TCP sends its first packet at 0, 1 and 3 s.
+const KNOCK_LIMIT: Duration = Duration::from_secs(3);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// How many different warnings are remembered, so that each is told once.
 const WARNINGS: usize = 64;
@@ -40,6 +43,10 @@ const WARNINGS: usize = 64;
 /// One API server, one identity.
 pub(super) struct Server {
     client: kube::Client,
+    transport: Arc<Transport>,
+    /// When the server was last known to take connections. Whoever holds it knocks for all.
+    gate: tokio::sync::Mutex<Option<Instant>>,
+    budget: Budget,
     credentials: Credentials,
     impersonation: HeaderMap,
     address: Uri,
@@ -76,8 +83,9 @@ impl Server {
             .map(|proxy| with_tls(proxy, &settings.trust))
             .transpose()?;
         let transport = Arc::new(Transport::new(Connector::new(host, port, name, proxy)));
+        let below = Arc::clone(&transport);
         let service = tower::service_fn(move |request| {
-            let transport = Arc::clone(&transport);
+            let transport = Arc::clone(&below);
             async move { transport.send(request).await }
         });
         let trust = tls.then_some(settings.trust);
@@ -85,6 +93,9 @@ impl Server {
         let request_timeout = config.request_timeout.filter(|limit| !limit.is_zero());
         Ok(Self {
             client: kube::Client::new(service, settings.namespace),
+            transport,
+            gate: tokio::sync::Mutex::default(),
+            budget: Budget::default(),
             credentials,
             impersonation: settings.impersonation,
             address: settings.server,
@@ -97,6 +108,11 @@ impl Server {
 
     pub(super) fn namespace(&self) -> &str {
         self.client.default_namespace()
+    }
+
+    /// Returns the memory that all logs of this client share.
+    pub(super) const fn log_budget(&self) -> &Budget {
+        &self.budget
     }
 
     pub(super) fn tell(&self, notice: &Notice) {
@@ -142,6 +158,36 @@ impl Server {
             None => self.credentials.current().await?,
         };
         self.send_as(&identity, request, limits, connection).await
+    }
+
+    /// Waits until the server takes connections again: a bare attempt every 0.5 to 1 s, one at a time
+    /// for all that wait (decision 52). `since` is when the caller's own connection was lost.
+    ///
+    /// # Cancel safety
+    /// Another one that waits goes on.
+    pub(super) async fn reachable(&self, since: Instant) {
+        let mut open = self.gate.lock().await;
+        while open.is_none_or(|open| open < since) {
+            let identity = match self.credentials.last().await {
+                Some(identity) => Ok(identity),
+                None => self.credentials.current().await,
+            };
+            let begin = Instant::now();
+            let limit = self.connect_timeout.min(KNOCK_LIMIT);
+            let knock = match identity {
+                Ok(identity) => self.transport.knock(&identity, limit).await,
+                Err(error) => Err(error),
+            };
+            match knock {
+                // Whatever else is wrong the next request tells better.
+                Err(error) if error.kind() == ErrorKind::NotStarted => {
+                    tracing::debug!(error = %error.report(), "not reachable");
+                    let pause = Duration::from_millis(500).mul_f64(1.0 + random());
+                    tokio::time::sleep_until(begin + pause).await;
+                }
+                _ => *open = Some(Instant::now()),
+            }
+        }
     }
 
     /// Asks for a path and reads the whole answer, whatever its status is.
@@ -321,6 +367,14 @@ impl Server {
             }
         }
     }
+}
+
+/// Returns a random number from 0 to 1.
+pub(super) fn random() -> f64 {
+    let mut bytes = [0; 4];
+    // Without random numbers all wait equally long.
+    let _ = getrandom::fill(&mut bytes);
+    f64::from(u32::from_ne_bytes(bytes)) / f64::from(u32::MAX)
 }
 
 /// RFC 7234, 5.5, as the API server writes it: `299 - "text"`.

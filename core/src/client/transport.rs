@@ -141,6 +141,15 @@ impl Transport {
         self.exchange(sender, request, &terms).await
     }
 
+    /// Opens a connection, TLS included, and drops it.
+    ///
+    /// # Errors
+    /// Those of connecting.
+    pub(super) async fn knock(&self, identity: &Identity, limit: Duration) -> Result<()> {
+        let tls = identity.tls.as_ref();
+        self.connector.connect(tls, Some(limit)).await.map(drop)
+    }
+
     async fn exchange(
         &self,
         mut sender: SendRequest<Body>,

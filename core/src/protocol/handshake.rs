@@ -43,7 +43,12 @@ pub fn key(random: [u8; 16]) -> String {
 /// The server looks at the first `Sec-WebSocket-Protocol` line only (golang.org/x/net websocket/hybi.go).
 #[must_use]
 pub fn headers(key: &str, offer: &[Subprotocol]) -> HeaderMap {
-    let names: Vec<_> = offer.iter().map(|subprotocol| subprotocol.name()).collect();
+    headers_for(key, &names(offer))
+}
+
+/// The same for subprotocols by name: those of a log are not those of exec.
+#[must_use]
+pub fn headers_for(key: &str, names: &[&str]) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(5);
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
@@ -67,6 +72,19 @@ pub fn check(
     key: &str,
     offer: &[Subprotocol],
 ) -> Result<Option<Subprotocol>, HandshakeError> {
+    let chosen = check_for(headers, key, &names(offer))?;
+    Ok(chosen.and_then(|index| offer.get(index).copied()))
+}
+
+/// The same for subprotocols by name: returns the index of the one that was chosen.
+///
+/// # Errors
+/// [`HandshakeError`] names the first thing that is wrong.
+pub fn check_for(
+    headers: &HeaderMap,
+    key: &str,
+    names: &[&str],
+) -> Result<Option<usize>, HandshakeError> {
     if !has_token(headers, &UPGRADE, "websocket") {
         return Err(HandshakeError::Header("Upgrade"));
     }
@@ -88,13 +106,17 @@ pub fn check(
         .get(SEC_WEBSOCKET_PROTOCOL)
         .filter(|value| !value.is_empty());
     match chosen.map(lossy) {
-        None if offer.is_empty() => Ok(None),
+        None if names.is_empty() => Ok(None),
         None => Err(HandshakeError::NoSubprotocol),
-        Some(name) => match Subprotocol::parse(&name) {
-            Some(subprotocol) if offer.contains(&subprotocol) => Ok(Some(subprotocol)),
-            _ => Err(HandshakeError::Subprotocol(name)),
+        Some(name) => match names.iter().position(|offered| *offered == name) {
+            Some(index) => Ok(Some(index)),
+            None => Err(HandshakeError::Subprotocol(name)),
         },
     }
+}
+
+fn names(offer: &[Subprotocol]) -> Vec<&'static str> {
+    offer.iter().map(|subprotocol| subprotocol.name()).collect()
 }
 
 fn accept_key(key: &str) -> String {

@@ -5,15 +5,18 @@
 //! - `driver`: the only pump
 //! - `outcome`: what the last word and the ending mean together
 //! - [`process`]: exec and attach as a running thing
+//! - [`logs`]: the log of a container as a running thing
 //! - [`pipe`]: its two outputs, read apart
 
 mod driver;
+pub mod logs;
 mod outcome;
 pub mod pipe;
 pub mod process;
 pub mod queue;
 pub mod transport;
 
+pub use logs::{LogEnd, LogEvent, LogItem, LogLine, Logs};
 pub use pipe::{Lines, Pipe, Taken};
 pub use process::{Chunk, Completed, Exit, Output, Process, Report, Stdin, Stream};
 pub use transport::{Dial, Io, Upgraded};

@@ -2,6 +2,7 @@
 
 mod attaching;
 mod connecting;
+mod logs;
 mod plugins;
 mod pods;
 mod proxies;

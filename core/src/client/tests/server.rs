@@ -187,6 +187,9 @@ async fn serve(
                 bytes.extend(frames);
                 let _ = stream.write_all(&bytes).await;
                 let _ = stream.flush().await;
+                if last {
+                    return;
+                }
                 // Whatever the client still says is read, so that it sees no reset.
                 let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
                 return;

@@ -88,6 +88,7 @@ pub struct Given {
 #[derive(Debug)]
 pub struct LineReader {
     limit: usize,
+    stamps: bool,
     chunk: Bytes,
     held: BytesMut,
     open: Option<Open>,
@@ -113,9 +114,19 @@ impl LineReader {
         Self {
             // A first piece must hold its timestamp.
             limit: limit.max(stamp::LONGEST + 1),
+            stamps: true,
             chunk: Bytes::new(),
             held: BytesMut::new(),
             open: None,
+        }
+    }
+
+    /// Makes a reader for a reply without timestamps: all of a line is its content.
+    #[must_use]
+    pub fn without_timestamps() -> Self {
+        Self {
+            stamps: false,
+            ..Self::default()
         }
     }
 
@@ -148,7 +159,7 @@ impl LineReader {
     /// `None` when nothing of its content is there. What follows of the line comes as later pieces.
     pub fn take_part(&mut self) -> Option<Line> {
         let beginning = self.open.is_none();
-        let stamp = beginning.then(|| stamp::parse(&self.held)).flatten();
+        let stamp = self.stamp(beginning, &self.held);
         let start = stamp.map_or(0, |(_, length)| length + 1);
         // A short beginning without a timestamp may be a timestamp that was cut.
         let unclear = beginning && stamp.is_none() && self.held.len() <= stamp::LONGEST;
@@ -157,6 +168,12 @@ impl LineReader {
         }
         let raw = self.held.split().freeze();
         Some(self.line(raw, false))
+    }
+
+    /// Returns all that is held: the last line of a reply that has ended, without its line feed.
+    pub fn take_rest(&mut self) -> Option<Line> {
+        let raw = self.held.split().freeze();
+        (!raw.is_empty()).then(|| self.line(raw, false))
     }
 
     /// Tells what was given out of the line that is not finished: what a resume must not show again.
@@ -179,9 +196,13 @@ impl LineReader {
         self.line(raw, ends)
     }
 
+    fn stamp(&self, begins: bool, raw: &[u8]) -> Option<(i64, usize)> {
+        (self.stamps && begins).then(|| stamp::parse(raw)).flatten()
+    }
+
     fn line(&mut self, raw: Bytes, ends: bool) -> Line {
         let begins = self.open.is_none();
-        let stamp = begins.then(|| stamp::parse(&raw)).flatten();
+        let stamp = self.stamp(begins, &raw);
         let start = stamp.map_or(0, |(_, length)| length + 1);
         let body = &raw[start..raw.len() - usize::from(ends)];
         let mut timestamp = stamp.map(|(nanoseconds, _)| nanoseconds);
@@ -279,6 +300,21 @@ mod tests {
             (NS, AT.trim_end().as_bytes())
         );
         assert_eq!(all[1].raw(), format!("{AT}x\n").as_bytes());
+    }
+
+    #[test]
+    fn without_timestamps_a_time_is_content_and_a_rest_is_short() {
+        let mut reader = LineReader::without_timestamps();
+        reader.push(format!("{AT}x\ny").into());
+        let line = reader.next_line().unwrap();
+        assert_eq!(
+            (line.timestamp, line.content()),
+            (None, format!("{AT}x\n").into())
+        );
+        assert_eq!(
+            (reader.next_line(), reader.take_rest().unwrap().content()),
+            (None, "y".into())
+        );
     }
 
     #[test]

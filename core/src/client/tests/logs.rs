@@ -1,0 +1,413 @@
+//! Logs against a kubelet of a few lines: what it serves is a list of records, what it does next a script.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde_json::json;
+use tokio::time::{Instant, timeout};
+
+use super::server::{Reply, Server, header};
+use super::*;
+use crate::error::ErrorKind;
+use crate::protocol::logs::request::LogSubprotocol;
+use crate::protocol::logs::{LogProtocol, LogsOptions};
+use crate::session::logs::{LogEnd, LogEvent, LogItem, Logs};
+
+/// What a request that follows comes to, after so many bytes of what it asked for.
+#[derive(Clone, Copy, Debug)]
+enum Act {
+    /// The connection is dropped.
+    Cut(usize),
+    /// A clean end while the container runs.
+    Polite(usize),
+    /// A clean end, and so many more lines are there by then.
+    Grow(usize),
+    /// Nothing more comes.
+    Hang,
+    /// A clean end, with the container.
+    End,
+    /// A clean end, with the container, which is started once more.
+    Restart,
+}
+
+struct State {
+    lines: Vec<String>,
+    old: Vec<String>,
+    restarts: u32,
+    running: bool,
+    script: VecDeque<Act>,
+    upgrades: bool,
+}
+
+/// A cluster with one pod.
+#[derive(Clone)]
+struct Kubelet(Arc<Mutex<State>>, Arc<AtomicUsize>);
+
+fn line(number: usize) -> String {
+    format!("2026-11-21T12:00:00.{number:09}Z line {number} \u{e4}\u{20ac}\n")
+}
+
+fn lines(numbers: std::ops::Range<usize>) -> Vec<String> {
+    numbers.map(line).collect()
+}
+
+/// The content of lines, without their time.
+fn text(numbers: std::ops::Range<usize>) -> String {
+    lines(numbers).iter().map(|line| &line[31..]).collect()
+}
+
+fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![0x80 | opcode, 126];
+    frame.extend((payload.len() as u16).to_be_bytes());
+    frame.extend(payload);
+    frame
+}
+
+impl Kubelet {
+    fn new(written: usize, script: &[Act]) -> Self {
+        let state = State {
+            lines: lines(0..written),
+            old: Vec::new(),
+            restarts: 0,
+            running: true,
+            script: script.iter().copied().collect(),
+            upgrades: true,
+        };
+        Self(Arc::new(Mutex::new(state)), Arc::default())
+    }
+
+    async fn serve(&self) -> (Server, Home) {
+        let kubelet = self.clone();
+        let server = Server::start(move |head| kubelet.answer(head)).await;
+        let home = Home::new(&server.url(), "", "");
+        (server, home)
+    }
+
+    fn answer(&self, head: &str) -> Reply {
+        let mut state = self.0.lock().unwrap();
+        let target = head.split(' ').nth(1).unwrap();
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let option = |name: &str| {
+            let mut all = query.split('&').filter_map(|pair| pair.split_once('='));
+            all.find(|(key, _)| *key == name).map(|(_, value)| value)
+        };
+        if !path.ends_with("/log") {
+            return Reply::json(&state.pod());
+        }
+        let all = match option("previous") {
+            Some(_) => &state.old,
+            None => &state.lines,
+        };
+        let tail = option("tailLines").map_or(usize::MAX, |tail| tail.parse().unwrap());
+        let mut body = all[all.len().saturating_sub(tail)..].concat();
+        if option("timestamps").is_none() {
+            body = body
+                .lines()
+                .map(|line| format!("{}\n", &line[31..]))
+                .collect();
+        }
+        if option("follow").is_none() {
+            return Reply::of("200 OK", "", &body);
+        }
+        let protocol = header(head, "sec-websocket-protocol").first().copied();
+        if protocol.is_some() && !state.upgrades {
+            return Reply::of("403 Forbidden", "", "");
+        }
+        self.1.fetch_add(1, Ordering::SeqCst);
+        let act = state.script.pop_front().unwrap_or(Act::Hang);
+        let sent = match act {
+            Act::Cut(bytes) | Act::Polite(bytes) => body.len().min(bytes),
+            _ => body.len(),
+        };
+        match act {
+            Act::End => state.running = false,
+            Act::Grow(more) => {
+                let next = state.lines.len();
+                state.lines.extend(lines(next..next + more));
+            }
+            Act::Restart => {
+                state.restarts += 1;
+                let more = lines(900..905);
+                state.old = [std::mem::take(&mut state.lines), more].concat();
+                state.lines = lines(1000..1003);
+            }
+            _ => {}
+        }
+        let polite = !matches!(act, Act::Cut(_) | Act::Hang);
+        let body = &body.as_bytes()[..sent];
+        let reply = match protocol {
+            Some(protocol) => {
+                let text = protocol.starts_with("base64");
+                let mut frames = frame(2 - u8::from(text), b"");
+                // Messages cut lines, times and characters wherever they like.
+                for part in body.chunks(37) {
+                    use base64::Engine as _;
+                    let coded = base64::engine::general_purpose::STANDARD.encode(part);
+                    frames.extend(match text {
+                        true => frame(1, coded.as_bytes()),
+                        false => frame(2, part),
+                    });
+                }
+                if polite {
+                    frames.extend([0x88, 2, 0x03, 0xe8]);
+                }
+                let name = LogSubprotocol::parse(protocol).unwrap().name();
+                Reply::Upgrade(name, frames)
+            }
+            None => {
+                let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+                let mut bytes = head.as_bytes().to_vec();
+                for part in body.chunks(37) {
+                    bytes.extend(format!("{:x}\r\n", part.len()).as_bytes());
+                    bytes.extend([part, b"\r\n"].concat());
+                }
+                if polite {
+                    bytes.extend(b"0\r\n\r\n");
+                }
+                Reply::Raw(bytes)
+            }
+        };
+        match act {
+            Act::Cut(_) => Reply::Last(Box::new(reply)),
+            _ => reply,
+        }
+    }
+}
+
+impl State {
+    fn pod(&self) -> serde_json::Value {
+        let state = match self.running {
+            true => json!({"running": {}}),
+            false => json!({"terminated": {"exitCode": 3, "reason": "Error"}}),
+        };
+        json!({
+            "metadata": {"name": "web-0", "uid": "u"},
+            "spec": {"containers": [{"name": "app"}], "restartPolicy": "Never"},
+            "status": {"phase": "Running", "containerStatuses": [
+                {"name": "app", "restartCount": self.restarts, "state": state},
+            ]},
+        })
+    }
+}
+
+fn follow() -> LogsOptions {
+    LogsOptions::default().follow(true)
+}
+
+/// What was shown, what happened in between, and how it ended.
+async fn read(logs: &mut Logs, enough: impl Fn(&str) -> bool) -> (String, Vec<LogEvent>) {
+    let (mut shown, mut events, mut batch) = (Vec::new(), Vec::new(), Vec::new());
+    let reading = async {
+        while !enough(std::str::from_utf8(&shown).unwrap_or(""))
+            && logs.next_batch(&mut batch).await
+        {
+            for item in batch.drain(..) {
+                match item {
+                    LogItem::Line(line) => shown.extend_from_slice(&line.data),
+                    LogItem::Event(event) => events.push(event),
+                }
+            }
+        }
+    };
+    timeout(Duration::from_secs(20), reading).await.unwrap();
+    (String::from_utf8(shown).unwrap(), events)
+}
+
+fn to_the_end(_: &str) -> bool {
+    false
+}
+
+fn reconnects(events: &[LogEvent]) -> usize {
+    let is_one = |event: &&LogEvent| matches!(event, LogEvent::Reconnected { .. });
+    events.iter().filter(is_one).count()
+}
+
+#[tokio::test]
+async fn a_plain_read_is_the_bytes_and_then_the_end() {
+    let kubelet = Kubelet::new(300, &[]);
+    let (server, home) = kubelet.serve().await;
+    let client = home.client().await.unwrap();
+    let options = LogsOptions::default().tail_lines(200);
+    let mut logs = client.logs("web-0", options.clone()).await.unwrap();
+    assert_eq!(read(&mut logs, to_the_end).await, (text(100..300), vec![]));
+    assert_eq!(logs.wait().await.unwrap(), LogEnd::Complete);
+    let asked =
+        "GET /api/v1/namespaces/default/pods/web-0/log?container=app&tailLines=200 HTTP/1.1";
+    assert_eq!(server.lines().last().unwrap(), asked);
+    let mut logs = client
+        .logs("web-0", options.timestamps(true))
+        .await
+        .unwrap();
+    assert_eq!(
+        read(&mut logs, to_the_end).await.0,
+        lines(100..300).concat()
+    );
+}
+
+#[tokio::test]
+async fn a_plain_read_that_is_cut_is_lost_and_what_came_is_there() {
+    let server = Server::start(|head| match head.contains("/log") {
+        true => Reply::Last(Box::new(Reply::Raw(
+            b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\none\ntw".to_vec(),
+        ))),
+        false => Reply::json(&Kubelet::new(0, &[]).0.lock().unwrap().pod()),
+    })
+    .await;
+    let home = Home::new(&server.url(), "", "");
+    let client = home.client().await.unwrap();
+    let mut logs = client.logs("web-0", LogsOptions::default()).await.unwrap();
+    assert_eq!(read(&mut logs, to_the_end).await.0, "one\ntw");
+    assert_eq!(logs.wait().await.unwrap_err().kind(), ErrorKind::Lost);
+}
+
+#[tokio::test]
+async fn following_ends_with_the_container_whatever_carries_it() {
+    for protocol in [
+        LogProtocol::Auto,
+        LogProtocol::Only(LogSubprotocol::Base64Binary),
+        LogProtocol::Http,
+    ] {
+        let kubelet = Kubelet::new(300, &[Act::End, Act::End]);
+        let (server, home) = kubelet.serve().await;
+        let client = home.client().await.unwrap();
+        let options = follow().protocol(protocol);
+        let mut logs = client.logs("web-0", options).await.unwrap();
+        assert_eq!(read(&mut logs, to_the_end).await, (text(0..300), vec![]));
+        let end = LogEnd::Ended { exit_code: Some(3) };
+        assert_eq!(logs.wait().await.unwrap(), end);
+        let upgrades = server
+            .heads()
+            .iter()
+            .filter(|head| head.contains("upgrade: websocket"))
+            .count();
+        assert_eq!(upgrades > 0, protocol != LogProtocol::Http);
+    }
+}
+
+#[tokio::test]
+async fn where_websockets_are_refused_it_goes_over_http_and_that_is_told() {
+    let kubelet = Kubelet::new(20, &[Act::End, Act::End]);
+    kubelet.0.lock().unwrap().upgrades = false;
+    let (server, home) = kubelet.serve().await;
+    let told = Told::default();
+    let config = home.config().observer(told.observer());
+    let client = home.client_with(config, &[]).await.unwrap();
+    let mut logs = client.logs("web-0", follow()).await.unwrap();
+    assert_eq!(read(&mut logs, to_the_end).await.0, text(0..20));
+    assert!(matches!(logs.wait().await, Ok(LogEnd::Ended { .. })));
+    assert_eq!(told.lines().len(), 1, "{:?}", told.lines());
+    assert!(told.lines()[0].contains("over HTTP"));
+    let upgrades = server
+        .heads()
+        .iter()
+        .filter(|head| head.contains("upgrade: websocket"))
+        .count();
+    assert_eq!(upgrades, 1);
+    let only = follow().protocol(LogProtocol::Only(LogSubprotocol::Binary));
+    let mut logs = client.logs("web-0", only).await.unwrap();
+    read(&mut logs, to_the_end).await;
+    assert_eq!(
+        logs.wait().await.unwrap_err().kind(),
+        ErrorKind::Unsupported
+    );
+}
+
+#[tokio::test]
+async fn a_cut_anywhere_in_a_line_loses_and_repeats_nothing() {
+    // In a time, in a word, in a character, between two lines.
+    for (cut, http) in [(5, false), (35, true), (40, false), (42, true), (44, false)] {
+        let length = line(0).len();
+        let script = [
+            Act::Cut(100 * length + cut),
+            Act::Grow(5),
+            Act::End,
+            Act::End,
+        ];
+        let kubelet = Kubelet::new(300, &script);
+        let (_server, home) = kubelet.serve().await;
+        let client = home.client().await.unwrap();
+        let protocol = if http {
+            LogProtocol::Http
+        } else {
+            LogProtocol::Auto
+        };
+        let options = follow().protocol(protocol);
+        let mut logs = client.logs("web-0", options).await.unwrap();
+        let (shown, events) = read(&mut logs, to_the_end).await;
+        assert_eq!(shown, text(0..305), "{cut}");
+        assert!(reconnects(&events) >= 1, "{events:?}");
+        assert!(
+            !events
+                .iter()
+                .any(|event| matches!(event, LogEvent::Gap { .. }))
+        );
+        assert!(matches!(logs.wait().await, Ok(LogEnd::Ended { .. })));
+    }
+}
+
+#[tokio::test]
+async fn a_polite_end_of_a_container_that_runs_is_no_end() {
+    let kubelet = Kubelet::new(300, &[Act::Grow(7), Act::Hang]);
+    let (_server, home) = kubelet.serve().await;
+    let client = home.client().await.unwrap();
+    let mut logs = client.logs("web-0", follow()).await.unwrap();
+    let (shown, events) = read(&mut logs, |shown| shown.contains("line 306 ")).await;
+    assert_eq!((shown, reconnects(&events)), (text(0..307), 1));
+}
+
+#[tokio::test]
+async fn without_resume_a_polite_end_of_a_container_that_runs_is_lost() {
+    let kubelet = Kubelet::new(3, &[Act::Polite(usize::MAX)]);
+    let (_server, home) = kubelet.serve().await;
+    let client = home.client().await.unwrap();
+    let mut logs = client.logs("web-0", follow().resume(false)).await.unwrap();
+    assert_eq!(read(&mut logs, to_the_end).await.0, text(0..3));
+    assert_eq!(logs.wait().await.unwrap_err().kind(), ErrorKind::Lost);
+}
+
+#[tokio::test]
+async fn a_restart_shows_the_rest_of_the_old_run_and_then_the_new_one() {
+    let kubelet = Kubelet::new(300, &[Act::Restart, Act::Hang]);
+    let (_server, home) = kubelet.serve().await;
+    let client = home.client().await.unwrap();
+    let mut logs = client.logs("web-0", follow()).await.unwrap();
+    let (shown, events) = read(&mut logs, |shown| shown.contains("line 1002 ")).await;
+    assert_eq!(shown, text(0..300) + &text(900..905) + &text(1000..1003));
+    let restarted = LogEvent::Restarted {
+        count: 1,
+        unseen: 0,
+    };
+    assert!(events.contains(&restarted), "{events:?}");
+    assert!(
+        !events
+            .iter()
+            .any(|event| matches!(event, LogEvent::Gap { .. }))
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_ends_the_log_at_once_for_ever_is_asked_less_and_less() {
+    let kubelet = Kubelet::new(300, &[Act::Polite(usize::MAX); 1000]);
+    let (_server, home) = kubelet.serve().await;
+    let client = home.client().await.unwrap();
+    let mut logs = client.logs("web-0", follow()).await.unwrap();
+    let (mut batch, mut reasons) = (Vec::new(), Vec::new());
+    let begin = Instant::now();
+    while timeout(
+        Duration::from_secs(6).saturating_sub(begin.elapsed()),
+        logs.next_batch(&mut batch),
+    )
+    .await
+        == Ok(true)
+    {
+        for item in batch.drain(..) {
+            if let LogItem::Event(LogEvent::Waiting { reason }) = item {
+                reasons.push(reason);
+            }
+        }
+    }
+    let asked = kubelet.1.load(Ordering::SeqCst);
+    assert!((3..=12).contains(&asked), "{asked} requests in 6 s");
+    assert_eq!(reasons.len(), 1, "{reasons:?}");
+    assert!(reasons[0].contains("close code 1000"), "{reasons:?}");
+}
