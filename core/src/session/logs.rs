@@ -331,3 +331,133 @@ impl Finish {
         Self { polite, why }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::future::BoxFuture;
+    use http::Request;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+    use crate::protocol::logs::LogsOptions;
+    use crate::protocol::subprotocol::Subprotocol;
+    use crate::session::transport::Upgraded;
+
+    struct Nobody;
+
+    impl Dial for Nobody {
+        fn upgrade(&self, _: Request<()>, _: Vec<Subprotocol>) -> BoxFuture<'_, Result<Upgraded>> {
+            Box::pin(std::future::pending())
+        }
+
+        fn probe(&self) -> BoxFuture<'_, Result<()>> {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    fn feed() -> (DuplexStream, Feed) {
+        let (server, io) = duplex(4096);
+        let limits = LogsOptions::default().limits;
+        let (io, dial) = (Box::new(io), Arc::new(Nobody));
+        (server, Feed::new(io, LogSubprotocol::Binary, limits, dial))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_dead_peer_is_found_within_sixteen_seconds() {
+        let (mut server, mut feed) = feed();
+        server.write_all(&[0x82, 0, 0x82, 1, b'a']).await.unwrap();
+        assert_eq!(feed.next().await, Ok("a".into()));
+        let begin = Instant::now();
+        let finish = feed.next().await.unwrap_err();
+        assert!(begin.elapsed() <= Duration::from_secs(16));
+        assert!(!finish.polite && finish.why.contains("pings"), "{finish:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_quiet_log_whose_server_answers_pings_lives_for_days() {
+        let (mut server, mut feed) = feed();
+        let answer = async {
+            server.write_all(&[0x82, 0]).await.unwrap();
+            loop {
+                let mut head = [0; 6];
+                server.read_exact(&mut head).await.unwrap();
+                let length = usize::from(head[1] & 0x7f);
+                let mut payload = vec![0; length];
+                server.read_exact(&mut payload).await.unwrap();
+                for (index, byte) in payload.iter_mut().enumerate() {
+                    *byte ^= head[2 + index % 4];
+                }
+                let pong = [&[0x8a, length as u8][..], &payload].concat();
+                server.write_all(&pong).await.unwrap();
+            }
+        };
+        tokio::select! {
+            () = answer => {}
+            end = feed.next() => panic!("{end:?}"),
+            () = sleep(Duration::from_secs(48 * 3600)) => {}
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_that_pauses_for_ten_minutes_loses_nothing() {
+        let (mut server, mut feed) = feed();
+        let total = 1 << 20;
+        let write = async move {
+            for _ in 0..total / 64 {
+                let frame = [&[0x82, 64][..], &[b'x'; 64]].concat();
+                server.write_all(&frame).await.unwrap();
+            }
+            server.write_all(&[0x88, 2, 0x03, 0xe8]).await.unwrap();
+            server
+        };
+        let read = async {
+            sleep(Duration::from_secs(600)).await;
+            let mut got = 0;
+            loop {
+                match feed.next().await {
+                    Ok(chunk) => got += chunk.len(),
+                    Err(finish) => return (got, finish),
+                }
+            }
+        };
+        let (_server, (got, finish)) = tokio::join!(write, read);
+        assert_eq!((got, finish.polite), (total, true), "{finish:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_nobody_reads_holds_up_the_work_and_cancelling_loses_nothing() {
+        let pushed = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let counted = Arc::clone(&pushed);
+        let mut logs = Logs::start(|output| {
+            Box::pin(async move {
+                for number in 0..100_000 {
+                    poll_fn(|cx| output.poll_room(cx)).await;
+                    let line = LogLine::new(format!("{number}\n").into(), None, true);
+                    let _ = output.push(Batch(vec![LogItem::Line(line)]));
+                    counted.store(number, std::sync::atomic::Ordering::SeqCst);
+                }
+                Ok(LogEnd::Complete)
+            })
+        });
+        sleep(Duration::from_secs(600)).await;
+        assert!(pushed.load(std::sync::atomic::Ordering::SeqCst) < 10_000);
+        let mut batch = Vec::new();
+        let mut cancelled = 0;
+        loop {
+            tokio::select! {
+                biased;
+                more = logs.next_batch(&mut batch) => if !more { break },
+                () = std::future::ready(()) => {
+                    cancelled += 1;
+                    tokio::task::yield_now().await;
+                }
+            }
+        }
+        assert!(cancelled > 0);
+        assert_eq!(batch.len(), 100_000);
+        let last = LogLine::new("99999\n".into(), None, true);
+        assert_eq!(batch.last(), Some(&LogItem::Line(last)));
+        assert_eq!(logs.wait().await.unwrap(), LogEnd::Complete);
+    }
+}

@@ -411,3 +411,151 @@ async fn a_server_that_ends_the_log_at_once_for_ever_is_asked_less_and_less() {
     assert_eq!(reasons.len(), 1, "{reasons:?}");
     assert!(reasons[0].contains("close code 1000"), "{reasons:?}");
 }
+
+#[tokio::test]
+async fn after_an_outage_all_streams_have_their_next_line_within_two_and_a_half_seconds() {
+    let kubelet = Kubelet::new(300, &[]);
+    let (server, home) = kubelet.serve().await;
+    let client = home.client().await.unwrap();
+    let mut streams = Vec::new();
+    for _ in 0..8 {
+        let mut logs = client.logs("web-0", follow()).await.unwrap();
+        let (shown, _) = read(&mut logs, |shown| shown.contains("line 299 ")).await;
+        assert_eq!(shown, text(0..300));
+        streams.push(logs);
+    }
+    let address = server.address;
+    drop(server);
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    kubelet.0.lock().unwrap().lines.push(line(300));
+    let again = kubelet.clone();
+    let server = Server::start_at(address, None, move |head| again.answer(head)).await;
+    let begin = Instant::now();
+    for logs in &mut streams {
+        let (shown, events) = read(logs, |shown| shown.contains("line 300 ")).await;
+        assert_eq!((shown, reconnects(&events)), (text(300..301), 1));
+        let told = |event: &LogEvent| matches!(event, LogEvent::Waiting { .. });
+        assert!(events.iter().any(told), "{events:?}");
+    }
+    let elapsed = begin.elapsed();
+    assert!(elapsed < Duration::from_millis(2500), "{elapsed:?}");
+    drop(server);
+}
+
+#[tokio::test]
+async fn all_that_wait_for_a_server_knock_together() {
+    let server = Server::start(|_| Reply::Close).await;
+    let home = Home::new(&server.url(), "", "");
+    let client = home.client().await.unwrap();
+    let address = server.address;
+    drop(server);
+    let lost = Instant::now();
+    let waiting = futures_util::future::join_all((0..20).map(|_| client.server.reachable(lost)));
+    let back = async {
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        Server::start_at(address, None, |_| Reply::Close).await
+    };
+    let (_, server) = tokio::join!(waiting, back);
+    // One knock, and this request, by whose end the server has seen both.
+    assert!(client.version().await.is_err());
+    assert_eq!(server.connections(), 2);
+}
+
+#[tokio::test]
+async fn a_pod_that_is_deleted_is_told_and_forever_waits_for_the_next_one() {
+    for forever in [false, true] {
+        let pods = Arc::new(Mutex::new(VecDeque::from(["a", "", "", "b"])));
+        let kubelet = Kubelet::new(20, &[Act::Polite(usize::MAX), Act::Hang]);
+        let (all, inner) = (Arc::clone(&pods), kubelet.clone());
+        let server = Server::start(move |head| {
+            if head.contains("/log") {
+                return inner.answer(head);
+            }
+            let mut pods = all.lock().unwrap();
+            let uid = match pods.len() {
+                1 => pods[0],
+                _ => pods.pop_front().unwrap(),
+            };
+            let mut state = inner.0.lock().unwrap();
+            if uid == "b" {
+                state.lines = lines(500..510);
+            }
+            let mut pod = state.pod();
+            pod["metadata"]["uid"] = uid.into();
+            match uid {
+                "" => Reply::status(404, "NotFound", "pods \"web-0\" not found"),
+                _ => Reply::json(&pod),
+            }
+        })
+        .await;
+        let home = Home::new(&server.url(), "", "");
+        let client = home.client().await.unwrap();
+        let options = follow().forever(forever);
+        let mut logs = client.logs("web-0", options).await.unwrap();
+        let (shown, events) = read(&mut logs, |shown| shown.contains("line 509 ")).await;
+        if forever {
+            assert_eq!(shown, text(0..20) + &text(500..510));
+            let replaced = LogEvent::Replaced {
+                pod: "web-0".to_owned(),
+            };
+            assert!(events.contains(&replaced), "{events:?}");
+            assert!(
+                events
+                    .iter()
+                    .any(|event| matches!(event, LogEvent::Gap { certain: true, .. }))
+            );
+        } else {
+            assert_eq!(shown, text(0..20));
+            assert_eq!(logs.wait().await.unwrap_err().kind(), ErrorKind::NotFound);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_container_that_has_not_begun_is_waited_for_and_its_state_is_told() {
+    let server = Server::start(|_| {
+        Reply::json(&json!({
+            "metadata": {"name": "web-0", "uid": "u"},
+            "spec": {"containers": [{"name": "app"}]},
+            "status": {"phase": "Pending", "containerStatuses": [{"name": "app", "restartCount": 0,
+                "state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}}]},
+        }))
+    })
+    .await;
+    let home = Home::new(&server.url(), "", "");
+    let client = home.client().await.unwrap();
+    let options = follow().pod_running_timeout(Duration::from_millis(600));
+    let error = client.logs("web-0", options).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotStarted);
+    assert!(
+        error.why().unwrap().contains("ImagePullBackOff"),
+        "{error:?}"
+    );
+    let missing = follow().container("nope".to_owned());
+    let error = client.logs("web-0", missing).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    assert!(error.why().unwrap().contains("app"), "{error:?}");
+}
+
+#[tokio::test]
+async fn what_the_server_says_of_a_log_is_its_end() {
+    let server = Server::start(|head| match head.contains("/log") {
+        true => Reply::status(403, "Forbidden", "pods \"web-0\" is forbidden"),
+        false => Reply::json(&Kubelet::new(0, &[]).0.lock().unwrap().pod()),
+    })
+    .await;
+    let home = Home::new(&server.url(), "", "");
+    let client = home.client().await.unwrap();
+    for options in [follow(), LogsOptions::default()] {
+        let mut logs = client.logs("web-0", options).await.unwrap();
+        assert_eq!(read(&mut logs, to_the_end).await, (String::new(), vec![]));
+        let error = logs.wait().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Forbidden);
+        assert_eq!(error.remedies(), ["allow get on pods/log"]);
+    }
+    let both = follow()
+        .since(Duration::from_secs(1))
+        .since_time("2026-11-21T12:00:00Z".to_owned());
+    let error = client.logs("web-0", both).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+}

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::super::pod::{Pod, Readiness, best};
+use super::super::pod::{Pod, Readiness, best, best_for_logs};
 use crate::error::ErrorKind;
 
 /// A pod with one running container.
@@ -241,4 +241,88 @@ fn the_exit_code_is_that_of_the_instance_that_was_meant() {
     let pod = changed("p", &[("/status/containerStatuses", status)]);
     let code = |id| pod.exit_code("app", Some(id));
     assert_eq!((code("c"), code("b"), code("a")), (Some(3), Some(4), None));
+}
+
+/// kubectl pkg/util/podutils `ByLogging`: one pair for each of its rules, the better pod first.
+#[test]
+fn each_rule_of_the_order_of_pods_for_logs_counts() {
+    let ready_since = |time: &str| {
+        let ready = json!([{"type": "Ready", "status": "True", "lastTransitionTime": time}]);
+        ("/status/conditions", ready)
+    };
+    let restarts = |count: u32| json!([{"name": "app", "restartCount": count}]);
+    let sidecar = |count: u32| {
+        vec![
+            (
+                "/spec/initContainers",
+                json!([{"name": "s", "restartPolicy": "Always"}]),
+            ),
+            (
+                "/status/initContainerStatuses",
+                json!([{"name": "s", "restartCount": count}]),
+            ),
+        ]
+    };
+    let phase = |phase: &str| ("/status/phase", json!(phase));
+    let not_ready = ("/status/conditions", json!([]));
+    let created = |time: &str| ("/metadata/creationTimestamp", json!(time));
+    let rules: [(&str, Changes, Changes); 9] = [
+        (
+            "assigned",
+            vec![phase("Pending")],
+            vec![("/spec/nodeName", json!(""))],
+        ),
+        (
+            "phase",
+            vec![phase("Unknown"), not_ready.clone()],
+            vec![phase("Pending")],
+        ),
+        // A pod that has ended ranks with those that run: it has a log.
+        (
+            "phase",
+            vec![phase("Failed"), not_ready.clone()],
+            vec![phase("Unknown")],
+        ),
+        (
+            "ready",
+            vec![],
+            vec![
+                not_ready.clone(),
+                ("/status/containerStatuses", restarts(9)),
+            ],
+        ),
+        (
+            "ready time",
+            vec![],
+            vec![ready_since("2026-01-02T00:00:00Z")],
+        ),
+        (
+            "restarts",
+            vec![
+                ("/status/containerStatuses", restarts(2)),
+                created("2026-01-03T00:00:00Z"),
+            ],
+            vec![("/status/containerStatuses", restarts(1))],
+        ),
+        (
+            "sidecars",
+            [sidecar(2), vec![created("2026-01-03T00:00:00Z")]].concat(),
+            sidecar(1),
+        ),
+        ("age", vec![], vec![created("2026-01-02T00:00:00Z")]),
+        // Unlike for exec, a pod that is being deleted is not put back.
+        (
+            "deletion",
+            vec![("/metadata/deletionTimestamp", json!("2026-01-01T00:00:00Z"))],
+            vec![created("2026-01-02T00:00:00Z")],
+        ),
+    ];
+    for (rule, better, worse) in rules {
+        let pods = [changed("worse", &worse), changed("better", &better)];
+        assert_eq!(
+            best_for_logs(&pods).unwrap().metadata.name,
+            "better",
+            "{rule}"
+        );
+    }
 }

@@ -80,7 +80,16 @@ impl Server {
         tls: Option<Arc<rustls::ServerConfig>>,
         answer: impl Fn(&str) -> Reply + Send + Sync + 'static,
     ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self::start_at(anywhere, tls, answer).await
+    }
+
+    pub(super) async fn start_at(
+        address: SocketAddr,
+        tls: Option<Arc<rustls::ServerConfig>>,
+        answer: impl Fn(&str) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let heads = Arc::new(Mutex::new(Vec::new()));
         let count = Arc::new(AtomicUsize::new(0));

@@ -1,27 +1,29 @@
 //! From replies to items: shows lines, and knows what comes after the end of a reply.
 //!
-//! Lives here: the order of requests around a cut. Never here: which lines are new (protocol/logs),
-//! how a request travels (open.rs).
+//! Lives here: the order of requests, and what a reply shows. Never here: what follows a lost one
+//! (after.rs), which lines are new (protocol/logs), how a request travels (open.rs).
 //!
 //! A clean end means that the container has ended, or that a kubelet or an API server went away
 //! politely (reliability.md E.1). So an end counts only when the container was known to have ended
 //! before the request was made; else the place is looked for once more.
 
+mod after;
+
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 
 use super::open::{Opener, Reply};
-use super::place::{self, PERIOD, Place};
-use crate::client::pod::{Pod, Run};
+use super::place::Place;
+use crate::client::pod::Pod;
 use crate::client::resolve::pod_path;
-use crate::client::server::{Server, random};
+use crate::client::server::Server;
 use crate::client::target::Target;
 use crate::error::{Error, ErrorKind, Result};
 use crate::protocol::logs::request::LogOptions;
-use crate::protocol::logs::{self as machine, Ask, Change, Given, Line, LineReader};
+use crate::protocol::logs::{self as machine, Ask, Given, Line, LineReader};
 use crate::protocol::logs::{LogsOptions, Pace, Resume, Start, Step};
 use crate::session::logs::{Batch, Finish, LogEnd, LogEvent, LogItem, LogLine};
 use crate::session::queue;
@@ -30,14 +32,6 @@ use crate::session::queue;
 const QUIET: Duration = Duration::from_millis(500);
 /// A reply that lived this long was a good one.
 const GOOD: Duration = Duration::from_secs(5);
-/// A server that is not reachable for so long is told.
-const OUTAGE: Duration = Duration::from_secs(2);
-/// The longest pause between two requests to a server that answers with errors.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// How many refusals that look final are taken for a server that is still starting.
-const REFUSALS: u32 = 6;
-/// How many short replies in a row are told.
-const SHORT_REPLIES: u32 = 3;
 
 /// What a reply came to.
 enum Turn {
@@ -432,198 +426,6 @@ impl Pump {
             let _ = self.output.push(Batch(std::mem::take(&mut self.items)));
         }
     }
-
-    // After a reply
-
-    async fn recover(&mut self, finish: Finish, given: Option<Given>) -> Result<()> {
-        let now = Instant::now();
-        self.resume.cut(given, self.rate.pace(self.round_trip));
-        self.failures += 1;
-        if finish.polite {
-            self.look_after().await?;
-            if self.is_over() {
-                return Ok(());
-            }
-        }
-        self.lost.get_or_insert_with(|| (now, finish.why.clone()));
-        if self.failures >= SHORT_REPLIES {
-            if finish.polite && self.place.run.is_none() && !self.options.forever {
-                return Err(Error::new(
-                    ErrorKind::Lost,
-                    "the log ended, but not known to be with its container",
-                )
-                .because(finish.why)
-                .remedy("allow get on pods"));
-            }
-            let reason = format!(
-                "the log ends again and again without a line: {}",
-                finish.why
-            );
-            self.wait_for(reason);
-        }
-        if timeout(OUTAGE, self.server.reachable(now)).await.is_err() {
-            self.wait_for(format!("the server is not reachable: {}", finish.why));
-            self.server.reachable(now).await;
-        }
-        sleep(Duration::from_secs(1).mul_f64(random())).await;
-        if self.failures >= SHORT_REPLIES {
-            sleep(pause(self.failures - SHORT_REPLIES)).await;
-        }
-        self.look_after().await
-    }
-
-    async fn refused(&mut self, error: Error) -> Result<()> {
-        if !self.opened && !self.options.forever {
-            return Err(error);
-        }
-        if self.draining && matches!(error.http_status(), Some(400 | 404)) {
-            // The rest of the old run is gone with its file.
-            self.gap();
-            self.next_run(0);
-            return Ok(());
-        }
-        self.lost
-            .get_or_insert_with(|| (Instant::now(), error.report()));
-        self.resume.cut(None, self.rate.pace(self.round_trip));
-        self.back_off(error).await?;
-        self.look_after().await
-    }
-
-    /// Waits after an error: until the server takes connections where it did not answer, else longer
-    /// and longer.
-    async fn back_off(&mut self, error: Error) -> Result<()> {
-        self.wait_for(error.report());
-        let unanswered = matches!(error.kind(), ErrorKind::NotStarted | ErrorKind::Lost);
-        if unanswered && error.http_status().is_none() {
-            self.server.reachable(Instant::now()).await;
-            sleep(Duration::from_secs(1).mul_f64(random())).await;
-            return Ok(());
-        }
-        self.failures += 1;
-        let temporary = unanswered || error.kind() == ErrorKind::Protocol;
-        if !temporary && !self.options.forever && self.failures > REFUSALS {
-            return Err(error);
-        }
-        sleep(pause(self.failures)).await;
-        Ok(())
-    }
-
-    /// Looks at the pod until it is known what to read now.
-    async fn look_after(&mut self) -> Result<()> {
-        let path = pod_path(&self.place.pod.namespace, &self.place.pod.name);
-        loop {
-            let connect = Some(self.options.limits.connect);
-            let pod: Pod = match self.server.object(&path, &[], connect).await {
-                Ok(pod) => pod,
-                Err(error) => match error.kind() {
-                    ErrorKind::NotFound => return self.pod_is_gone().await,
-                    ErrorKind::Forbidden if self.place.run.is_none() => return Ok(()),
-                    _ => {
-                        self.back_off(error).await?;
-                        continue;
-                    }
-                },
-            };
-            let container = self.place.container.as_deref().unwrap_or_default();
-            if let Some(run) = pod.run(container) {
-                self.compare(run);
-            }
-            return Ok(());
-        }
-    }
-
-    /// Step 7 of E.2: what became of the run that was read.
-    fn compare(&mut self, now: Run) {
-        let complete = self.is_over() && self.lost.is_none();
-        let Some(old) = self.place.run.replace(now.clone()) else {
-            return;
-        };
-        match old.instance.change(&now.instance) {
-            Change::Same => {}
-            Change::Restarted if !self.draining && !complete => {
-                self.resume.drain();
-                self.draining = true;
-            }
-            Change::Restarted => self.next_run(u32::from(self.draining)),
-            Change::Unseen { instances } => self.next_run(instances),
-            _ => self.replaced(),
-        }
-    }
-
-    /// Goes on with the next run of the container, from its beginning.
-    fn next_run(&mut self, unseen: u32) {
-        if unseen > 0 {
-            self.gap();
-        }
-        let count = self.place.run.as_ref();
-        let count = count.map_or(0, |run| run.instance.restart_count);
-        self.event(LogEvent::Restarted { count, unseen });
-        self.start_anew();
-    }
-
-    fn replaced(&mut self) {
-        self.gap();
-        let pod = self.place.pod.name.clone();
-        self.event(LogEvent::Replaced { pod });
-        self.start_anew();
-    }
-
-    fn gap(&mut self) {
-        self.event(LogEvent::Gap {
-            certain: true,
-            from: self.last,
-            to: None,
-        });
-    }
-
-    fn start_anew(&mut self) {
-        self.draining = false;
-        self.shown = true;
-        self.lost = None;
-        self.resume = Resume::new(Start::Beginning, true, self.server.log_budget());
-    }
-
-    async fn pod_is_gone(&mut self) -> Result<()> {
-        if self.options.forever {
-            let name = &self.place.pod.name;
-            let reason = format!("pod {name} is gone");
-            self.wait_for(reason);
-            let namespace = self.place.pod.namespace.clone();
-            self.place = place::find(&self.server, &self.target, &namespace, &self.options).await?;
-            self.replaced();
-            return Ok(());
-        }
-        let name = &self.place.pod.name;
-        let message = format!("pod {name} was deleted while its log was followed");
-        Err(Error::new(ErrorKind::NotFound, message).because("its last lines may be missing"))
-    }
-
-    /// Waits for the next run of a container whose log was shown to the end.
-    async fn await_next_run(&mut self) -> Result<()> {
-        let run = self.place.run.clone();
-        let Some(old) = run else {
-            return Ok(());
-        };
-        self.lost = None;
-        self.wait_for(old.state.clone());
-        loop {
-            sleep(2 * PERIOD).await;
-            if self.output.is_closed() {
-                return Err(closed());
-            }
-            self.look_after().await?;
-            let now = self.place.run.as_ref();
-            if now.is_none_or(|now| now.instance != old.instance) {
-                return Ok(());
-            }
-        }
-    }
-}
-
-/// From half a second, doubled with each failure, up to 30 s; half of it is random.
-fn pause(failures: u32) -> Duration {
-    let most = Duration::from_millis(500).saturating_mul(2_u32.saturating_pow(failures));
-    most.min(LONGEST_PAUSE).mul_f64(0.5 + random() / 2.0)
 }
 
 fn closed() -> Error {
