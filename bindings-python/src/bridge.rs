@@ -27,8 +27,8 @@ static BRIDGE: Mutex<Option<Arc<Bridge>>> = Mutex::new(None);
 /// How often this process came to be by a fork since the module was loaded.
 static GENERATION: AtomicU64 = AtomicU64::new(0);
 
-/// Enough for a script or a dashboard; a thread for each core would be waste.
-const WORKERS: usize = 2;
+/// Enough for what an interpreter can take; with two, sessions bounce between them.
+const WORKERS: usize = 1;
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // No code panics while it holds one of these.

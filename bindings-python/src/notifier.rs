@@ -81,25 +81,28 @@ impl Notifier {
         lock(&self.queue).ended
     }
 
+    /// Attached for good, and let go of the interpreter while there is nothing to tell: to attach
+    /// anew costs a new state of the thread each time.
     fn run(&self) {
-        loop {
-            let mut queue = lock(&self.queue);
-            while queue.messages.is_empty() && !queue.ended {
-                queue = self
-                    .bell
-                    .wait(queue)
-                    .unwrap_or_else(PoisonError::into_inner);
+        let _ = Python::try_attach(|py| {
+            while let Some(messages) = py.detach(|| self.next()) {
+                deliver(py, &messages);
             }
-            if queue.ended {
-                return;
-            }
-            queue.notices = 0;
-            let messages = std::mem::take(&mut queue.messages);
-            drop(queue);
-            if Python::try_attach(|py| deliver(py, &messages)).is_none() {
-                return;
-            }
+        });
+    }
+
+    /// Waits for messages; nothing at the end.
+    fn next(&self) -> Option<Vec<Message>> {
+        let mut queue = lock(&self.queue);
+        while queue.messages.is_empty() && !queue.ended {
+            queue = self
+                .bell
+                .wait(queue)
+                .unwrap_or_else(PoisonError::into_inner);
         }
+        queue.notices = 0;
+        let messages = std::mem::take(&mut queue.messages);
+        (!queue.ended).then_some(messages)
     }
 }
 

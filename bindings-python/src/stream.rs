@@ -34,13 +34,28 @@ impl Stream {
     }
 }
 
+/// The longest `bytes` that are put together: longer ones cost more, as malloc maps each anew.
+const JOINED: usize = 96 * 1024;
+
+fn joined<'py>(py: Python<'py>, pieces: &[Bytes]) -> PyResult<Bound<'py, PyBytes>> {
+    let length = pieces.iter().map(Bytes::len).sum();
+    PyBytes::new_with(py, length, |mut rest| {
+        for piece in pieces {
+            let (head, tail) = rest.split_at_mut(piece.len());
+            head.copy_from_slice(piece);
+            rest = tail;
+        }
+        Ok(())
+    })
+}
+
 #[pymethods]
 impl Stream {
     /// Takes at most `size` bytes: `None` when nothing is there yet, `b""` at the end.
     fn try_read<'py>(&self, py: Python<'py>, size: usize) -> PyResult<Option<Bound<'py, PyBytes>>> {
         guarded(py, || {
-            Ok(match self.0.get(py)?.pipe.try_read(size) {
-                Taken::Data(data) => Some(PyBytes::new(py, &data)),
+            Ok(match self.0.get(py)?.pipe.try_pieces(size.min(JOINED)) {
+                Taken::Data(pieces) => Some(joined(py, &pieces)?),
                 Taken::End => Some(PyBytes::new(py, b"")),
                 _ => None,
             })

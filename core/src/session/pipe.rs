@@ -123,19 +123,17 @@ impl Pipe {
         self.take(|side, _| side.piece(max))
     }
 
-    /// Takes pieces as they arrived, and stops at so many of them or so many bytes: the piece that
-    /// reaches `bytes` is taken whole.
-    pub fn try_batch(&self, items: usize, bytes: usize) -> Taken<Vec<Bytes>> {
+    /// Takes at most `max` bytes in pieces as they arrived, none of them empty.
+    pub fn try_pieces(&self, max: usize) -> Taken<Vec<Bytes>> {
         self.take(|side, _| {
-            let (mut batch, mut size) = (Vec::new(), 0);
-            while batch.len() < items
-                && size < bytes
-                && let Some(piece) = side.piece(usize::MAX)
+            let (mut pieces, mut room) = (Vec::new(), max);
+            while room > 0
+                && let Some(piece) = side.piece(room)
             {
-                size += piece.len();
-                batch.push(piece);
+                room -= piece.len();
+                pieces.push(piece);
             }
-            (!batch.is_empty()).then_some(batch)
+            (!pieces.is_empty()).then_some(pieces)
         })
     }
 
@@ -389,8 +387,9 @@ mod tests {
         assert_eq!(stderr.try_read(10), Taken::Data("x".into()));
         assert_eq!(stderr.try_read(10), Taken::End);
         assert_eq!(stdout.try_read(2), Taken::Data("ab".into()));
-        let rest = vec![Bytes::from("c"), Bytes::from("def")];
-        assert_eq!(stdout.try_batch(8, 100), Taken::Data(rest));
+        let some = vec![Bytes::from("c"), Bytes::from("de")];
+        assert_eq!(stdout.try_pieces(3), Taken::Data(some));
+        assert_eq!(stdout.try_pieces(3), Taken::Data(vec!["f".into()]));
         assert!(stdout.is_at_end());
     }
 

@@ -134,7 +134,7 @@ where
 }
 
 /// What is read at once. A TLS record holds 16 KiB.
-const READ_SIZE: usize = 64 * 1024;
+const READ_SIZE: usize = 256 * 1024;
 /// Data is taken from the caller while less than this waits to be written.
 const WRITE_SIZE: usize = 32 * 1024;
 /// Control frames are added while less than this waits to be written.
