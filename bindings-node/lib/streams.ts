@@ -47,6 +47,8 @@ export class Output extends Readable {
   #slab: Buffer = Buffer.alloc(0);
   #ended = false;
   #failure: Error | null = null;
+  /** Whether the last piece had to wait for its reader. */
+  #slow = false;
 
   /** @internal */
   constructor(session: Session, channel: Channel) {
@@ -81,14 +83,15 @@ export class Output extends Readable {
   #pull(): void {
     for (let taken = 0; taken < TURN; ) {
       if (this.destroyed) return;
-      if (this.#slab.length < SCRAP) this.#slab = slab();
+      if (this.#slab.length < SCRAP) this.#slab = slab(this.#slow);
       const used = this.#session.native.read(this.#channel, this.#slab);
       if (used === null) return this.finish((failure) => this.#end(failure));
       if (used === 0) return this.#session.wait(this, () => this.#pull(), true);
       const data = this.#slab.subarray(0, used);
       this.#slab = this.#slab.subarray(used);
       taken += used;
-      if (!this.push(data)) return;
+      this.#slow = !this.push(data);
+      if (this.#slow) return;
     }
     setImmediate(() => this.#pull());
   }
@@ -313,10 +316,11 @@ let litter = 0;
 /**
  * Allocates memory to read into. Left alone, V8 lets 32 MB of buffers lie about before it collects the
  * young ones (any Node stream grows by 42 MB then); an allocation that would pass that limit makes it
- * collect at once, and a stream grows by 13 to 18 MB.
+ * collect at once, and a stream grows by 13 to 18 MB. Only where the reader is slow: it costs as much
+ * as reading does.
  */
-function slab(): Buffer {
-  litter += SLAB;
+function slab(slow: boolean): Buffer {
+  if (slow) litter += SLAB;
   if (litter > LITTER) {
     litter = 0;
     Buffer.allocUnsafeSlow(BALLAST);
