@@ -184,6 +184,48 @@ impl Raw {
         }
     }
 
+    /// The next chunk of a body, empty at its end; or how it failed to come.
+    pub(crate) fn chunk(&mut self) -> Result<String, Event> {
+        let head = loop {
+            if let Some(end) = self.buffer.windows(2).position(|two| two == b"\r\n") {
+                break end;
+            }
+            self.fill()?;
+        };
+        let digits = str::from_utf8(&self.buffer[..head]).unwrap();
+        let length = usize::from_str_radix(digits, 16).unwrap();
+        let end = head + 2 + length + 2;
+        self.bytes(end)?;
+        let chunk: Vec<u8> = self.buffer.drain(..end).collect();
+        Ok(String::from_utf8(chunk[head + 2..end - 2].to_vec()).unwrap())
+    }
+
+    /// All chunks to the end, which is told where it is not the last chunk.
+    pub(crate) fn chunks(&mut self) -> (String, Option<Event>) {
+        let mut all = String::new();
+        loop {
+            match self.chunk() {
+                Ok(chunk) if chunk.is_empty() => return (all, None),
+                Ok(chunk) => all.push_str(&chunk),
+                Err(event) => return (all, Some(event)),
+            }
+        }
+    }
+
+    /// The next frame: first byte and payload.
+    pub(crate) fn frame(&mut self) -> Result<(u8, Vec<u8>), Event> {
+        loop {
+            if let Some(head) = Head::parse(&self.buffer)
+                && let Ok(length) = usize::try_from(head.length)
+                && self.buffer.len() >= head.size.saturating_add(length)
+            {
+                let frame: Vec<u8> = self.buffer.drain(..head.size + length).collect();
+                return Ok((frame[0], frame[head.size..].to_vec()));
+            }
+            self.fill()?;
+        }
+    }
+
     /// The length of the next frame's payload, or `None` at the end.
     pub(crate) fn next_length(&mut self) -> Option<usize> {
         match self.next() {

@@ -7,10 +7,32 @@ use serde_json::{Value, json};
 use super::http::{Request, Response};
 use super::identity::{self, Attributes};
 use super::listener::Listener;
-use super::logs;
+use super::logs::{self, control::At};
 use super::objects::{self, Kind};
 use super::remote::{self, Next, Verb};
+use super::watch::Watch;
 use super::world::World;
+
+/// Answers a request on the path of a container's log that belongs to tests, with its body.
+pub(crate) async fn control(world: &World, request: &Request, body: &[u8]) -> Response {
+    let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
+    let ["__wsx", "log", namespace, pod, container] = path[..] else {
+        return unknown_path();
+    };
+    let at = At {
+        namespace,
+        pod,
+        container,
+    };
+    let mut answers = Vec::new();
+    for line in String::from_utf8_lossy(body).lines() {
+        match logs::control::perform(world, at, line).await {
+            Ok(answer) => answers.push(answer),
+            Err(text) => return Response::bad_request(&text),
+        }
+    }
+    Response::json(200, &answers.into())
+}
 
 /// Answers one request.
 pub(crate) fn answer(
@@ -126,17 +148,20 @@ pub(crate) fn answer(
                 None => Response::not_found(group, resource, name),
             })
         }
-        // Nothing changes here that a watch would tell of.
-        (_, None, None, _) if wanted == "watch" => Next::Silence(WATCH.to_vec()),
+        ("pods", None, None, namespace) if wanted == "watch" => {
+            Next::Watch(Box::new(Watch::new(&world.pods, namespace, request)))
+        }
+        // Nothing else changes here that a watch would tell of.
+        (_, None, None, _) if wanted == "watch" => Next::Silence(logs::CHUNKED_JSON.to_vec()),
         (_, None, None, namespace) => answered(list(world, kind, namespace, request)),
     }
 }
 
 fn list(world: &World, kind: &Kind, namespace: Option<&str>, request: &Request) -> Response {
-    let all = if kind.resource == "pods" {
+    let (version, all) = if kind.resource == "pods" {
         world.pods.list()
     } else {
-        objects::objects(kind)
+        (1000, objects::objects(kind))
     };
     let (labels, fields) = (
         request.parameter("labelSelector"),
@@ -151,7 +176,7 @@ fn list(world: &World, kind: &Kind, namespace: Option<&str>, request: &Request) 
         &json!({
             "kind": format!("{}List", kind.kind),
             "apiVersion": kind.api_version(),
-            "metadata": {"resourceVersion": "1000"},
+            "metadata": {"resourceVersion": version.to_string()},
             "items": items,
         }),
     )
@@ -185,6 +210,3 @@ fn unknown_path() -> Response {
 fn answered(response: Response) -> Next {
     Next::Answer(Box::new(response))
 }
-
-const WATCH: &[u8] =
-    b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";

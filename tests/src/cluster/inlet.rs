@@ -69,6 +69,22 @@ impl Inlet {
         }
     }
 
+    /// Takes `length` bytes of a request's body.
+    pub(crate) async fn take(&mut self, length: usize) -> io::Result<Vec<u8>> {
+        let mut body = Vec::new();
+        loop {
+            let step = (length - body.len()).min(self.end - self.start);
+            body.extend_from_slice(&self.buffer[self.start..self.start + step]);
+            self.start += step;
+            if body.len() == length {
+                return Ok(body);
+            }
+            if self.fill().await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+    }
+
     /// Takes one frame out of the buffer, or `None` while it is incomplete.
     pub(crate) fn frame(&mut self) -> Result<Option<Frame<'_>>, TooLong> {
         let Some(head) = Head::parse(&self.buffer[self.start..self.end]) else {

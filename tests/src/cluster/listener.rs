@@ -71,7 +71,13 @@ impl Listener {
                 connection.write_all(&refusal).await?;
                 break;
             };
-            inlet.skip(request.body_length()).await?;
+            let body = inlet.take(request.body_length()).await?;
+            if request.target.starts_with("/__wsx/log/") {
+                let answer = api::control(world, &request, &body).await;
+                connection.write_all(&answer.to_bytes(false)).await?;
+                connection.flush().await?;
+                continue;
+            }
             if !request.target.starts_with("/__wsx/") {
                 world.records.add(self.name, &request);
             }
@@ -105,6 +111,11 @@ impl Listener {
                 }
                 Next::Log(reply) => {
                     if !reply.run(&mut inlet).await? {
+                        return Ok(());
+                    }
+                }
+                Next::Watch(watch) => {
+                    if !watch.run(&mut inlet).await? {
                         return Ok(());
                     }
                 }

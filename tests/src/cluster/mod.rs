@@ -10,6 +10,7 @@ mod http;
 mod identity;
 mod inlet;
 mod kubeconfig;
+mod life;
 mod listener;
 mod logs;
 mod mains;
@@ -28,6 +29,7 @@ mod subprotocol;
 mod task;
 mod terminal;
 mod version;
+mod watch;
 mod world;
 
 use std::collections::HashMap;
@@ -45,6 +47,7 @@ use tokio::runtime::Runtime;
 use self::identity::Secrets;
 use self::kubeconfig::{Entries, base64};
 use self::listener::Listener;
+pub use self::logs::Log;
 use self::process::Node;
 pub use self::record::Recorded;
 use self::version::{Manner, Version};
@@ -178,6 +181,23 @@ impl Cluster {
     /// Forgets the requests that came so far.
     pub fn forget_requests(&self) {
         self.world.records.clear();
+    }
+
+    /// The log of a container, to write to and to cut.
+    #[must_use]
+    pub fn log(&self, namespace: &str, pod: &str, container: &str) -> Log {
+        let runtime = self
+            .runtime
+            .as_ref()
+            .map(|runtime| runtime.handle().clone());
+        Log {
+            world: self.world.clone(),
+            // Only a cluster that is dropped has none.
+            runtime: runtime.unwrap_or_else(tokio::runtime::Handle::current),
+            namespace: namespace.to_owned(),
+            pod: pod.to_owned(),
+            container: container.to_owned(),
+        }
     }
 
     /// The directory in which a container's commands run.

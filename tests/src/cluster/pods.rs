@@ -2,24 +2,200 @@
 //!
 //! Lives here: the objects and their small changes over time. Never here: routes or processes.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
+use tokio::sync::{broadcast, watch};
+
+use super::logs::Cut;
 
 /// What changes about pods while the cluster lives.
-#[derive(Default)]
 pub(crate) struct Pods {
     changing: Mutex<Changing>,
+    /// whoever changes a pod --()--> watches
+    changed_tx: watch::Sender<()>,
+    /// control --what to do--> watches
+    orders_tx: broadcast::Sender<Order>,
 }
 
-#[derive(Default)]
+/// What watches are told to do.
+#[derive(Clone, Debug)]
+pub(crate) enum Order {
+    Bookmark,
+    Cut(Cut),
+    /// An event with this code, reason and text, then the end.
+    Error(u16, &'static str, &'static str),
+}
+
+/// One change of one pod.
+#[derive(Clone)]
+pub(crate) struct Change {
+    pub(crate) version: u64,
+    pub(crate) old: Option<Value>,
+    pub(crate) new: Option<Value>,
+}
+
 struct Changing {
     slow_start: Option<Instant>,
     restarts: u32,
     /// Exit codes of main processes that have ended, by `namespace/pod/container`.
     exits: HashMap<String, i32>,
+    /// Pods that were changed on demand, by namespace and name; `None` was deleted.
+    changed: BTreeMap<(String, String), Option<Value>>,
+    version: u64,
+    /// All pods when they were last looked at, and what has happened to them.
+    seen: BTreeMap<(String, String), Value>,
+    history: Vec<Change>,
+    /// Watches from before this version are refused.
+    oldest: u64,
+}
+
+impl Default for Pods {
+    fn default() -> Self {
+        let mut changing = Changing {
+            slow_start: None,
+            restarts: 0,
+            exits: HashMap::new(),
+            changed: BTreeMap::new(),
+            version: FIRST_VERSION,
+            seen: BTreeMap::new(),
+            history: Vec::new(),
+            oldest: FIRST_VERSION,
+        };
+        changing.seen = by_name(all(&changing));
+        Self {
+            changing: Mutex::new(changing),
+            changed_tx: watch::Sender::new(()),
+            orders_tx: broadcast::Sender::new(16),
+        }
+    }
+}
+
+impl Changing {
+    /// Notes what is different from the last look, and gives all pods with their versions.
+    fn look(&mut self) -> Vec<Value> {
+        let mut now = by_name(all(self));
+        let names: Vec<_> = self.seen.keys().chain(now.keys()).cloned().collect();
+        for name in names {
+            let old = self.seen.get(&name).cloned();
+            let mut new = now.get(&name).cloned();
+            if let (Some(old), Some(new)) = (&old, &mut new) {
+                new["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"].clone();
+            }
+            if old != new {
+                self.version += 1;
+                let version = self.version;
+                let set = |mut pod: Value| {
+                    pod["metadata"]["resourceVersion"] = version.to_string().into();
+                    pod
+                };
+                new = new.map(set);
+                match &new {
+                    Some(pod) => self.seen.insert(name.clone(), pod.clone()),
+                    None => self.seen.remove(&name),
+                };
+                let old = if new.is_none() { old.map(set) } else { old };
+                self.history.push(Change { version, old, new });
+            }
+        }
+        now = self.seen.clone();
+        now.into_values().collect()
+    }
+}
+
+impl Pods {
+    /// Reads one pod, which is an event for those that change when looked at.
+    pub(crate) fn get(&self, namespace: &str, name: &str) -> Option<Value> {
+        match name {
+            "restarts-0" => self.changing().restarts += 1,
+            "slow-start-0" => {
+                self.changing().slow_start.get_or_insert_with(Instant::now);
+            }
+            _ => {}
+        }
+        self.peek(namespace, name)
+    }
+
+    /// Reads one pod, and changes nothing.
+    pub(crate) fn peek(&self, namespace: &str, name: &str) -> Option<Value> {
+        self.list().1.into_iter().find(|pod| {
+            pod["metadata"]["namespace"] == namespace && pod["metadata"]["name"] == name
+        })
+    }
+
+    /// Lists the pods of all namespaces with the version of the list, and changes nothing.
+    pub(crate) fn list(&self) -> (u64, Vec<Value>) {
+        let mut changing = self.changing();
+        let before = changing.version;
+        let all = changing.look();
+        let version = changing.version;
+        drop(changing);
+        if version != before {
+            self.changed_tx.send_replace(());
+        }
+        (version, all)
+    }
+
+    /// Remembers that a container's main process has ended.
+    pub(crate) fn ended(&self, namespace: &str, pod: &str, container: &str, code: i32) {
+        let place = format!("{namespace}/{pod}/{container}");
+        self.changing().exits.insert(place, code);
+        self.list();
+    }
+
+    /// Changes one pod on demand, makes it or deletes it; the function also gets a number never used before.
+    pub(crate) fn change(
+        &self,
+        namespace: &str,
+        name: &str,
+        change: impl FnOnce(Option<Value>, u64) -> Option<Value>,
+    ) {
+        let key = (namespace.to_owned(), name.to_owned());
+        let mut changing = self.changing();
+        changing.look();
+        let new = change(changing.seen.get(&key).cloned(), changing.version + 1);
+        changing.changed.insert(key, new);
+        drop(changing);
+        self.list();
+    }
+
+    /// What happened after this version, or the oldest version that is still known.
+    pub(crate) fn since(&self, version: u64) -> Result<Vec<Change>, u64> {
+        let changing = self.changing();
+        if version < changing.oldest {
+            return Err(changing.oldest);
+        }
+        let later = changing
+            .history
+            .iter()
+            .filter(|change| change.version > version);
+        Ok(later.cloned().collect())
+    }
+
+    /// Forgets what happened so far.
+    pub(crate) fn compact(&self) {
+        let mut changing = self.changing();
+        changing.version += 1;
+        changing.oldest = changing.version;
+        changing.history.clear();
+    }
+
+    /// Tells all watches.
+    pub(crate) fn order(&self, order: Order) {
+        // Without a watch there is nobody to tell.
+        let _ = self.orders_tx.send(order);
+    }
+
+    /// Orders and changes from now on.
+    pub(crate) fn watched(&self) -> (broadcast::Receiver<Order>, watch::Receiver<()>) {
+        (self.orders_tx.subscribe(), self.changed_tx.subscribe())
+    }
+
+    fn changing(&self) -> MutexGuard<'_, Changing> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// One container as somebody who wants to enter it sees it.
@@ -28,43 +204,6 @@ pub(crate) struct Container {
     pub(crate) stdin: bool,
     pub(crate) stdin_once: bool,
     pub(crate) tty: bool,
-}
-
-impl Pods {
-    /// Reads one pod, which is an event for those that change when looked at.
-    pub(crate) fn get(&self, namespace: &str, name: &str) -> Option<Value> {
-        let mut changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        match name {
-            "restarts-0" => changing.restarts += 1,
-            "slow-start-0" => {
-                changing.slow_start.get_or_insert_with(Instant::now);
-            }
-            _ => {}
-        }
-        all(&changing).into_iter().find(|pod| {
-            pod["metadata"]["namespace"] == namespace && pod["metadata"]["name"] == name
-        })
-    }
-
-    /// Reads one pod, and changes nothing.
-    pub(crate) fn peek(&self, namespace: &str, name: &str) -> Option<Value> {
-        self.list().into_iter().find(|pod| {
-            pod["metadata"]["namespace"] == namespace && pod["metadata"]["name"] == name
-        })
-    }
-
-    /// Lists the pods of all namespaces, and changes nothing.
-    pub(crate) fn list(&self) -> Vec<Value> {
-        all(&self.changing.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Remembers that a container's main process has ended.
-    pub(crate) fn ended(&self, namespace: &str, pod: &str, container: &str, code: i32) {
-        let mut changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        changing
-            .exits
-            .insert(format!("{namespace}/{pod}/{container}"), code);
-    }
 }
 
 /// The names of a pod's containers, as the API server lists them in a refusal.
@@ -210,7 +349,31 @@ fn all(changing: &Changing) -> Vec<Value> {
         adorn(pod, changing);
         apply_exits(pod, &changing.exits);
     }
-    pods
+    let mut pods = by_name(pods);
+    for (name, changed) in &changing.changed {
+        match changed {
+            Some(pod) => pods.insert(name.clone(), pod.clone()),
+            None => pods.remove(name),
+        };
+    }
+    pods.into_values().collect()
+}
+
+fn by_name(pods: Vec<Value>) -> BTreeMap<(String, String), Value> {
+    let text = |pod: &Value, field: &str| {
+        let text = pod["metadata"][field].as_str();
+        text.unwrap_or_default().to_owned()
+    };
+    let named = pods.into_iter();
+    named
+        .map(|pod| ((text(&pod, "namespace"), text(&pod, "name")), pod))
+        .collect()
+}
+
+/// A pod that runs and has nothing else about it.
+pub(crate) fn fresh(namespace: &str, name: &str, containers: &[&str]) -> Value {
+    let running = json!({"running": {"startedAt": "2026-11-01T08:00:05Z"}});
+    pod(namespace, name, containers, "Running", &running)
 }
 
 /// What makes each pod different from the plain one.
@@ -321,15 +484,7 @@ fn apply_exits(pod: &mut Value, exits: &HashMap<String, i32>) {
 }
 
 fn pod(namespace: &str, name: &str, containers: &[&str], phase: &str, state: &Value) -> Value {
-    let uid = &container_id(&format!("{namespace}/{name}"))["containerd://".len()..];
-    let uid = format!(
-        "{}-{}-{}-{}-{}",
-        &uid[..8],
-        &uid[8..12],
-        &uid[12..16],
-        &uid[16..20],
-        &uid[20..32]
-    );
+    let uid = uid(&format!("{namespace}/{name}"));
     let ready = if state["running"].is_object() {
         "True"
     } else {
@@ -388,6 +543,13 @@ fn status(place: &str, container: &str, state: &Value) -> Value {
     Value::Object(status)
 }
 
+/// A UID of the right shape, always the same for the same text.
+pub(crate) fn uid(text: &str) -> String {
+    let id = &container_id(text)["containerd://".len()..];
+    let parts = [&id[..8], &id[8..12], &id[12..16], &id[16..20], &id[20..32]];
+    parts.join("-")
+}
+
 /// A container ID of the right shape, always the same for the same place.
 pub(crate) fn container_id(place: &str) -> String {
     let first = sha1_smol::Sha1::from(place).digest().to_string();
@@ -396,4 +558,5 @@ pub(crate) fn container_id(place: &str) -> String {
 }
 
 const IMAGE: &str = "registry.example/wsx/test:1";
+const FIRST_VERSION: u64 = 1000;
 const SLOW_START: Duration = Duration::from_millis(1500);

@@ -17,6 +17,7 @@ use super::program::Program;
 use super::session::{self, Manners, Work};
 use super::subprotocol::Subprotocol;
 use super::version::{Manner, Version};
+use super::watch::Watch;
 use super::world::World;
 use crate::status::Status;
 use crate::wire;
@@ -50,6 +51,8 @@ pub(crate) enum Next {
     Silence(Vec<u8>),
     /// A log: its head is out with the first of it.
     Log(Box<Reply>),
+    /// Events about pods.
+    Watch(Box<Watch>),
     /// These bytes, then a session.
     Session(Vec<u8>, Box<Session>),
 }

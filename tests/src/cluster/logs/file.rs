@@ -102,12 +102,10 @@ impl Instance {
         self.changed_tx.send_replace(());
     }
 
-    /// Goes on in a new file, and gives the length of the old one.
-    pub(crate) fn rotate(&self) -> usize {
-        let old = std::mem::take(&mut self.inner().file);
+    /// Goes on in a new file.
+    pub(crate) fn rotate(&self) {
+        self.inner().file = Arc::default();
         self.changed_tx.send_replace(());
-        let length = old.bytes().len();
-        length
     }
 
     /// Whether the container runs from now on.

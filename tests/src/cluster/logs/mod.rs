@@ -3,7 +3,9 @@
 //! Lives here: the answer to `GET …/log`, up to its first byte, and all logs of the cluster. Never here:
 //! the reading of a file (`read`), the sending (`reply`).
 
+pub(crate) mod control;
 mod file;
+mod handle;
 mod lines;
 mod options;
 mod read;
@@ -18,10 +20,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde_json::{Value, json};
 
 use self::file::{Instance, Record};
+pub use self::handle::Log;
 use self::options::Options;
 use self::read::Pull;
 pub(crate) use self::reply::Reply;
 use self::reply::{CHUNKED, Carrier};
+pub(crate) use self::reply::{CHUNKED_JSON, LAST_CHUNK, sever};
+pub(crate) use self::site::Cut;
 use self::site::{Site, Upgrades};
 use super::http::{Request, Response};
 use super::listener::Listener;
@@ -68,6 +73,13 @@ impl Logs {
         let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
         let made = || Arc::new(first_log(place, running));
         runs.entry(id.to_owned()).or_insert_with(made).clone()
+    }
+
+    /// Begins the log of a run, with nothing in it, unless there is one.
+    pub(crate) fn begin_once(&self, id: &str) {
+        let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
+        let made = || Arc::new(Instance::new(true));
+        runs.entry(id.to_owned()).or_insert_with(made);
     }
 
     /// What is arranged for a container's log.

@@ -98,7 +98,7 @@ impl Options {
         };
         match stream {
             Some(_) if splits == Some(false) => {
-                faults.push(forbidden("stream", "may not be specified"))
+                faults.push(forbidden("stream", "may not be specified"));
             }
             Some(text) => {
                 if chosen.is_none() {

@@ -119,13 +119,13 @@ impl Reply {
             let flows = pull == Pull::Data && matches!(self.source, Source::File(_));
             let limited = self.limit.as_ref().is_some_and(|(left, _)| *left == 0);
             let late = deadline.is_some_and(|at| at.elapsed() >= PATIENCE);
-            if !flows || limited || late {
-                if let Some(how) = cut {
-                    return self.carrier.sever(inlet, how).await;
-                }
+            if (!flows || limited || late)
+                && let Some(how) = cut.take()
+            {
+                return self.carrier.sever(inlet, how, self.follow).await;
             }
             if pull == Pull::End {
-                return self.carrier.sever(inlet, Cut::Eof).await;
+                return self.carrier.sever(inlet, Cut::Eof, self.follow).await;
             }
             if pull == Pull::Wait && out.is_empty() {
                 let event = tokio::select! {
@@ -222,8 +222,9 @@ impl Carrier {
         }
     }
 
-    /// Ends the reply; true when the connection can carry another request.
-    async fn sever(self, inlet: &mut Inlet, how: Cut) -> io::Result<bool> {
+    /// Ends the reply, which follows no more once that is done; true when the connection can carry another
+    /// request.
+    async fn sever(self, inlet: &mut Inlet, how: Cut, follow: Option<Follow>) -> io::Result<bool> {
         let mut connection = inlet.connection.clone();
         match (how, self) {
             (Cut::Eof, Self::Chunked) => {
@@ -250,6 +251,7 @@ impl Carrier {
             }
             (Cut::Fin, _) => {
                 connection.finish().await;
+                drop(follow);
                 // The client's own end, so that no reset overtakes what it has not read yet.
                 let leaving = async { while let Ok(1..) = inlet.fill().await {} };
                 let _ = tokio::time::timeout(PATIENCE, leaving).await;
@@ -257,6 +259,7 @@ impl Carrier {
             (Cut::Rst, _) => connection.reset(),
             (Cut::Stall, _) => {
                 connection.stall();
+                drop(follow);
                 connection.reaches(State::Over).await;
                 // Only a cluster that ends resolves this.
                 std::future::pending::<()>().await;
@@ -264,6 +267,11 @@ impl Carrier {
         }
         Ok(false)
     }
+}
+
+/// Ends a reply in chunks; true when the connection can carry another request.
+pub(crate) async fn sever(inlet: &mut Inlet, how: Cut) -> io::Result<bool> {
+    Carrier::Chunked.sever(inlet, how, None).await
 }
 
 async fn send(mut connection: Connection, bytes: Vec<u8>) -> io::Result<()> {
@@ -292,7 +300,10 @@ async fn until(at: Option<tokio::time::Instant>) {
 /// The head of a log over HTTP.
 pub(super) const CHUNKED: &[u8] = b"HTTP/1.1 200 OK\r\nCache-Control: no-cache, private\r\n\
      Content-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n";
-const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+/// The head of a watch.
+pub(crate) const CHUNKED_JSON: &[u8] = b"HTTP/1.1 200 OK\r\nCache-Control: no-cache, private\r\n\
+     Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
+pub(crate) const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 /// io.Copy of the API server.
 const CHUNK: usize = 32 * 1024;
 // k8s.io/streaming wsstream/stream.go: messageCopy.

@@ -44,6 +44,8 @@ pub(crate) struct Site {
     cut_tx: broadcast::Sender<Cut>,
     /// replies --how many follow--> the control that waits for them
     follows_tx: watch::Sender<usize>,
+    /// replies --how many have followed and do no more--> the control that cuts them
+    gone_tx: watch::Sender<usize>,
 }
 
 #[derive(Default)]
@@ -93,6 +95,7 @@ impl Site {
             state: Mutex::new(state),
             cut_tx: broadcast::Sender::new(16),
             follows_tx: watch::Sender::new(0),
+            gone_tx: watch::Sender::new(0),
         }
     }
 
@@ -123,10 +126,15 @@ impl Site {
         self.state().rate = rate;
     }
 
-    /// Cuts every reply that follows, and tells how many.
-    pub(crate) fn cut(&self, how: Cut) -> usize {
+    /// Cuts every reply that follows, waits until it is done, and tells how many.
+    pub(crate) async fn cut(&self, how: Cut) -> usize {
+        let mut gone = self.gone_tx.subscribe();
+        let before = *gone.borrow();
         // Without anybody there is nothing to cut.
-        self.cut_tx.send(how).unwrap_or(0)
+        let count = self.cut_tx.send(how).unwrap_or(0);
+        // The sender lives in `self`.
+        let _ = gone.wait_for(|now| *now >= before + count).await;
+        count
     }
 
     /// Cuts the next reply that nothing is arranged for yet, after so many bytes of the log.
@@ -214,6 +222,7 @@ impl Site {
 impl Drop for Follow {
     fn drop(&mut self) {
         self.site.follows_tx.send_modify(|count| *count -= 1);
+        self.site.gone_tx.send_modify(|count| *count += 1);
     }
 }
 
