@@ -1,11 +1,19 @@
 /** A cluster that can be entered. Lives here: connecting, starting, running, aborting. */
 
-import { Cancel, NativeClient, connect as nativeConnect } from '../native/index.js';
+import {
+  Cancel,
+  NativeClient,
+  type NativeProcess,
+  type SessionOptions,
+  connect as nativeConnect,
+} from '../native/index.js';
 import { AbortError, WsxError, fromNative, invalid, parsed } from './errors.js';
 import {
   checkCommand,
   checkOptions,
   checkSignal,
+  checkTarget,
+  type AttachOptions,
   type ConnectOptions,
   type ExecOptions,
   type Notice,
@@ -103,22 +111,28 @@ export class Client implements AsyncDisposable {
    */
   async exec(target: string, command: readonly string[], options: ExecOptions = {}): Promise<Process> {
     this.#open();
-    checkCommand(target, command);
+    checkTarget(target);
+    checkCommand(command);
     checkOptions('exec', options);
-    const { signal, size, ...rest } = options;
-    // A tty.WriteStream is more than its size.
-    const terminal = size && { columns: size.columns, rows: size.rows };
-    const native = await bounded(
-      signal,
-      this.#running,
-      (cancel) => this.#native.exec(target, command as string[], { ...rest, size: terminal }, cancel),
-      (late) => late.close(),
+    return this.#start(options, (session, cancel) =>
+      this.#native.exec(target, command as string[], session, cancel),
     );
-    const process = new Process(native, options, this.#running);
-    // Between the answer and this line.
-    if (this.#closed) await process.close();
+  }
+
+  /**
+   * Joins the main process of a container of `POD` or `TYPE/NAME`: its output from now on, and its
+   * input where it has one. Its exit status is the container's own; a stream that ends while the
+   * container runs on is `lost`. The terminal is the container's, whatever `tty` says: `hasTerminal`
+   * tells.
+   *
+   * @throws {WsxError} as `exec`; `invalid` when input is wanted of a container made without.
+   * @throws {AbortError} when the signal was aborted; the same signal ends the session later on.
+   */
+  async attach(target: string, options: AttachOptions = {}): Promise<Process> {
     this.#open();
-    return process;
+    checkTarget(target);
+    checkOptions('attach', options);
+    return this.#start(options, (session, cancel) => this.#native.attach(target, session, cancel));
   }
 
   /**
@@ -149,7 +163,8 @@ export class Client implements AsyncDisposable {
     options: RunOptions = {},
   ): Promise<CompletedProcess<Buffer | string>> {
     this.#open();
-    checkCommand(target, command);
+    checkTarget(target);
+    checkCommand(command);
     checkOptions('run', options);
     const { signal, input, check, timeout, encoding, maxOutput, timeouts, ...rest } = options;
     if (encoding !== undefined && !Buffer.isEncoding(encoding)) {
@@ -185,6 +200,26 @@ export class Client implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
+  }
+
+  async #start(
+    options: ExecOptions,
+    ask: (session: SessionOptions, cancel: Cancel) => Promise<NativeProcess>,
+  ): Promise<Process> {
+    const { signal, size, ...rest } = options;
+    // A tty.WriteStream is more than its size.
+    const terminal = size && { columns: size.columns, rows: size.rows };
+    const native = await bounded(
+      signal,
+      this.#running,
+      (cancel) => ask({ ...rest, size: terminal }, cancel),
+      (late) => late.close(),
+    );
+    const process = new Process(native, options, this.#running);
+    // Between the answer and this line.
+    if (this.#closed) await process.close();
+    this.#open();
+    return process;
   }
 
   #open(): void {

@@ -5,6 +5,7 @@ export type { CompletedProcess, KubeConfigLike } from './client.js';
 export { AbortError, WsxError } from './errors.js';
 export type { ErrorCode } from './errors.js';
 export type {
+  AttachOptions,
   ConnectOptions,
   ExecOptions,
   Notice,

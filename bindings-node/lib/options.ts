@@ -37,6 +37,9 @@ export interface ExecOptions extends Omit<native.SessionOptions, 'protocol' | 'v
   verify?: 'auto' | 'never';
 }
 
+/** What to ask of `attach`. */
+export type AttachOptions = Omit<ExecOptions, 'verify' | 'preflight'>;
+
 /** What to ask of `run`. */
 export interface RunOptions
   extends Omit<ExecOptions, 'stdin' | 'stdout' | 'stderr' | 'tty' | 'size'> {
@@ -73,6 +76,10 @@ export const NAMES = {
     'namespace', 'container', 'stdin', 'stdout', 'stderr', 'tty', 'size', 'protocol', 'verify',
     'preflight', 'timeouts', 'signal',
   ],
+  attach: [
+    'namespace', 'container', 'stdin', 'stdout', 'stderr', 'tty', 'size', 'protocol', 'timeouts',
+    'signal',
+  ],
   run: [
     'namespace', 'container', 'input', 'check', 'timeout', 'encoding', 'maxOutput', 'protocol',
     'verify', 'preflight', 'timeouts', 'signal',
@@ -102,11 +109,15 @@ export function checkSignal(signal: unknown): void {
   }
 }
 
-/** Refuses a command that is no list of words. */
-export function checkCommand(target: unknown, command: unknown): asserts command is string[] {
+/** Refuses a target that is no text. */
+export function checkTarget(target: unknown): asserts target is string {
   if (typeof target !== 'string') {
     throw invalid('the target is no string', 'POD or TYPE/NAME, such as deploy/web');
   }
+}
+
+/** Refuses a command that is no list of words. */
+export function checkCommand(command: unknown): asserts command is string[] {
   if (!Array.isArray(command) || command.length === 0) {
     const remedy = "['sh', '-c', 'date']   # a shell is not implied";
     throw invalid('the command is no array of at least one string', remedy);

@@ -2,7 +2,7 @@
 
 import { Channel, type NativeProcess } from '../native/index.js';
 import { AbortError, WsxError, fromNative } from './errors.js';
-import type { ExecOptions, TerminalSize } from './options.js';
+import type { AttachOptions, TerminalSize } from './options.js';
 import { Input, Output, type Session } from './streams.js';
 
 /** How a command ended. A code other than 0 is a result, not an error. */
@@ -33,13 +33,13 @@ export class Process implements AsyncDisposable {
   readonly #life: Life;
 
   /** @internal */
-  constructor(native: NativeProcess, options: ExecOptions, running: Set<(why: Error) => void>) {
+  constructor(native: NativeProcess, options: AttachOptions, running: Set<(why: Error) => void>) {
     this.#life = new Life(native, options.signal, running);
     const wanted = (asked: boolean | undefined): boolean => asked !== false;
     this.stdin = options.stdin ? new Input(this.#life) : null;
     this.stdout = wanted(options.stdout) ? new Output(this.#life, Channel.Stdout) : null;
     this.stderr =
-      wanted(options.stderr) && !options.tty ? new Output(this.#life, Channel.Stderr) : null;
+      wanted(options.stderr) && !native.hasTerminal ? new Output(this.#life, Channel.Stderr) : null;
     this.#life.begin([this.stdin, this.stdout, this.stderr]);
   }
 
@@ -65,6 +65,11 @@ export class Process implements AsyncDisposable {
   /** The subprotocol that was agreed with the server, such as `v5.channel.k8s.io`. */
   get protocol(): string {
     return this.#life.native.protocol;
+  }
+
+  /** Whether the remote process has a terminal: its error output then arrives on `stdout`. */
+  get hasTerminal(): boolean {
+    return this.#life.native.hasTerminal;
   }
 
   /** Says the terminal's new size; of several that wait only the last is sent. */

@@ -25,6 +25,8 @@ export declare class NativeClient {
   version(cancel: Cancel): Promise<string>
   /** Starts a command. */
   exec(target: string, command: Array<string>, options: SessionOptions, cancel: Cancel): Promise<NativeProcess>
+  /** Joins the main process of a container. */
+  attach(target: string, options: SessionOptions, cancel: Cancel): Promise<NativeProcess>
   /** Runs a command to its end, with at most `max_output` bytes of output. */
   run(target: string, command: Array<string>, options: SessionOptions, input: Uint8Array | undefined | null, maxOutput: number | undefined | null, cancel: Cancel): Promise<NativeCompleted>
 }
@@ -56,6 +58,8 @@ export declare class NativeProcess {
   resize(size: TerminalSize): void
   /** Ends the session; its status follows. */
   close(): void
+  /** Whether the remote process has a terminal. */
+  get hasTerminal(): boolean
   /** The subprotocol that was agreed with the server. */
   get protocol(): string
 }
@@ -147,7 +151,7 @@ export interface NativeStatus {
   confidence: string
 }
 
-/** What to ask of `exec` and `run`. */
+/** What to ask of `exec`, `attach` and `run`. */
 export interface SessionOptions {
   /** Namespace of the target. */
   namespace?: string

@@ -11,7 +11,7 @@ use napi::bindgen_prelude::{Buffer, Function, PromiseRaw};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi_derive::napi;
 use wsx_core::client::{Level, Notice};
-use wsx_core::{Client, Error};
+use wsx_core::{AttachOptions, Client, Error};
 
 use crate::cancel::Cancel;
 use crate::error::{describe, invalid, rejected};
@@ -109,8 +109,26 @@ impl NativeClient {
     ) -> napi::Result<PromiseRaw<'env, NativeProcess>> {
         let (client, options) = (self.client.clone(), options.exec()?);
         env.spawn_future(cancel.bound(async move {
-            let wanted = (options.stdout, options.stderr && !options.tty);
+            let wanted = (options.stdout, options.stderr);
             let process = client.exec(&target, command, options).await;
+            Ok(NativeProcess::new(process.map_err(unstarted)?, wanted))
+        }))
+    }
+
+    /// Joins the main process of a container.
+    #[napi]
+    pub fn attach<'env>(
+        &self,
+        env: &'env Env,
+        target: String,
+        options: SessionOptions,
+        cancel: &Cancel,
+    ) -> napi::Result<PromiseRaw<'env, NativeProcess>> {
+        let (client, mut attach) = (self.client.clone(), AttachOptions::default());
+        attach.streams = options.exec()?;
+        env.spawn_future(cancel.bound(async move {
+            let wanted = (attach.streams.stdout, attach.streams.stderr);
+            let process = client.attach(&target, attach).await;
             Ok(NativeProcess::new(process.map_err(unstarted)?, wanted))
         }))
     }

@@ -1,7 +1,7 @@
 //! The native half of the Node module `kubectl-wsx`: convert, call, convert.
 //!
-//! JavaScript sees it through `lib/` only. Nothing here waits: `connect`, `exec`, `run` and `version` are
-//! promises, all else takes what is there and rings a bell when there is more.
+//! JavaScript sees it through `lib/` only. Nothing here waits: `connect`, `exec`, `attach`, `run` and
+//! `version` are promises, all else takes what is there and rings a bell when there is more.
 
 mod bell;
 pub mod cancel;
@@ -12,6 +12,17 @@ pub mod process;
 
 use napi::bindgen_prelude::create_custom_tokio_runtime;
 use tokio::runtime::Builder;
+
+/// Panics in a call, or in what was begun, so that the tests see what becomes of it.
+#[cfg(debug_assertions)]
+#[napi_derive::napi(catch_unwind, skip_typescript)]
+pub fn defect(
+    env: &napi::Env,
+    begun: bool,
+) -> napi::Result<napi::bindgen_prelude::PromiseRaw<'_, ()>> {
+    assert!(begun, "in a call");
+    env.spawn_future(async { panic!("in what was begun") })
+}
 
 /// Two threads serve any number of sessions; the default of one for each core is for servers.
 #[napi_derive::module_init]

@@ -73,7 +73,7 @@ pub struct Timeouts {
     pub pod_running: Option<f64>,
 }
 
-/// What to ask of `exec` and `run`.
+/// What to ask of `exec`, `attach` and `run`.
 #[napi(object)]
 pub struct SessionOptions {
     /// Namespace of the target.

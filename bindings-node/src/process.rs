@@ -24,6 +24,7 @@ pub struct NativeProcess {
     stdout: Option<Pipe>,
     stderr: Option<Pipe>,
     stdin: Option<Stdin>,
+    terminal: bool,
     exit: Exit,
     outcome: Outcome,
     ended: Option<wsx_core::Result<ExitStatus>>,
@@ -68,14 +69,16 @@ const BATCH: usize = 256 * 1024;
 
 impl NativeProcess {
     pub(crate) fn new(process: Process, (stdout, stderr): (bool, bool)) -> Self {
+        let terminal = process.has_terminal();
         let (output, stdin, exit) = process.split();
         let (out, err) = output.split();
         let waiting = exit.clone();
         // A pipe that is dropped here discards what was not asked for.
         Self {
             stdout: stdout.then_some(out),
-            stderr: stderr.then_some(err),
+            stderr: (stderr && !terminal).then_some(err),
             stdin,
+            terminal,
             exit,
             outcome: Box::pin(async move { waiting.wait().await }),
             ended: None,
@@ -122,14 +125,14 @@ impl NativeProcess {
 #[napi]
 impl NativeProcess {
     /// Has this function called when something that was not there may be.
-    #[napi]
+    #[napi(catch_unwind)]
     pub fn listen(&mut self, callback: Function<'_, (), ()>) -> napi::Result<()> {
         self.bell = Some(Bell::new(&callback)?);
         Ok(())
     }
 
     /// Says that the function was called.
-    #[napi]
+    #[napi(catch_unwind)]
     pub fn heard(&self) {
         if let Some(bell) = &self.bell {
             bell.heard();
@@ -138,7 +141,7 @@ impl NativeProcess {
 
     /// Fills a buffer with what is there, and tells how many bytes that is: 0 when there are none yet,
     /// `null` when there never will be.
-    #[napi]
+    #[napi(catch_unwind)]
     pub fn read(&self, channel: Channel, mut target: BufferSlice<'_>) -> Option<u32> {
         let fill = |pipe: &Pipe| {
             let mut used = 0;
@@ -167,7 +170,7 @@ impl NativeProcess {
     }
 
     /// Takes lines: no `ends` when there are none yet, `null` when there never will be.
-    #[napi]
+    #[napi(catch_unwind)]
     pub fn lines<'env>(
         &self,
         env: &'env Env,
@@ -186,7 +189,7 @@ impl NativeProcess {
     }
 
     /// Drops what is there and what will come.
-    #[napi]
+    #[napi(catch_unwind)]
     pub fn discard(&self, channel: Channel) {
         if let Some(pipe) = self.pipe(channel) {
             pipe.discard();
@@ -194,7 +197,7 @@ impl NativeProcess {
     }
 
     /// Takes input, all of it; tells whether there is room for more.
-    #[napi]
+    #[napi(catch_unwind)]
     pub fn write(&self, data: &[u8]) -> napi::Result<bool> {
         let Some(stdin) = &self.stdin else {
             return Ok(true);
@@ -204,7 +207,7 @@ impl NativeProcess {
     }
 
     /// Tells whether there is room for more input; otherwise the bell will ring.
-    #[napi]
+    #[napi(catch_unwind)]
     pub fn drained(&self) -> napi::Result<bool> {
         let Some(stdin) = &self.stdin else {
             return Ok(true);
@@ -217,13 +220,13 @@ impl NativeProcess {
     }
 
     /// Ends the input.
-    #[napi]
+    #[napi(catch_unwind)]
     pub fn end(&mut self) {
         self.stdin = None;
     }
 
     /// Tells how the command ended: nothing while it runs, and the bell will ring.
-    #[napi]
+    #[napi(catch_unwind)]
     pub fn status(&mut self) -> napi::Result<Option<NativeStatus>> {
         if self.ended.is_none() {
             let waker = self.waker();
@@ -244,16 +247,22 @@ impl NativeProcess {
     }
 
     /// Says the terminal's new size.
-    #[napi]
+    #[napi(catch_unwind)]
     pub fn resize(&self, size: TerminalSize) -> napi::Result<()> {
         self.exit.resize(size.checked()?);
         Ok(())
     }
 
     /// Ends the session; its status follows.
-    #[napi]
+    #[napi(catch_unwind)]
     pub fn close(&self) {
         self.exit.close();
+    }
+
+    /// Whether the remote process has a terminal.
+    #[napi(getter)]
+    pub fn has_terminal(&self) -> bool {
+        self.terminal
     }
 
     /// The subprotocol that was agreed with the server.

@@ -20,37 +20,90 @@ function named(list = [], extra = []) {
   return [...names.filter(Boolean), ...extra].sort();
 }
 
-const only = (what) => api.node_only[what] ?? [];
-const options = (verb) =>
-  named(api.options[verb].map(({ name }) => name), verb === 'timeouts' ? [] : only('options'));
-const members = (name) => {
-  const { methods, properties } = api.classes[name];
-  return named([...(methods ?? []), ...(properties ?? [])], only(name));
-};
-const attributes = named(api.error.attributes, ['code', ...only('error')]).filter((name) => name !== 'kind');
+/** The names that the table wants in Node, by where they are. */
+function wanted(api) {
+  const only = (what) => api.node_only[what] ?? [];
+  const names = { attributes: named(api.error.attributes, ['code', ...only('error')]).filter((name) => name !== 'kind') };
+  for (const [verb, options] of Object.entries(api.options)) {
+    const extra = verb === 'timeouts' ? [] : only('options');
+    names[`options ${verb}`] = named(options.map(({ name }) => name), extra);
+  }
+  for (const [name, { methods = [], properties = [] }] of Object.entries(api.classes)) {
+    names[name] = named([...methods, ...properties], only(name));
+  }
+  names['Client static'] = named(api.classes.Client.static);
+  const classes = Object.values(api.classes).flatMap(({ node }) => node);
+  // Interfaces leave nothing behind.
+  const values = classes.filter((name) => !INTERFACES.includes(name));
+  names.exports = [...values, 'AbortError', api.error.node.class, ...api.functions].sort();
+  return names;
+}
 
-test('the options are those of the table', () => {
-  assert.deepEqual(Object.keys(NAMES), Object.keys(api.options));
-  for (const [verb, names] of Object.entries(NAMES)) assert.deepEqual([...names].sort(), options(verb), verb);
-});
+const INTERFACES = ['CompletedProcess', 'ExitStatus'];
 
-test('the classes have the members of the table', async () => {
+/** The names that there are, from things in use. */
+async function seen() {
   const own = (object) =>
     Object.getOwnPropertyNames(object).filter((name) => !['constructor', 'length', 'name', 'prototype'].includes(name));
-  const { Client, Process } = surface;
-  const client = await Client.connect({ kubeconfig: await cluster() });
+  const all = (object) => [...new Set([...own(Object.getPrototypeOf(object)), ...own(object)])].sort();
+  const client = await surface.Client.connect({ kubeconfig: await cluster() });
   const process = await client.exec('web-0', ['true'], { stdin: true });
-  for (const [name, object] of Object.entries({ Client: client, Process: process })) {
-    const found = [...own(Object.getPrototypeOf(object)), ...own(object)];
-    assert.deepEqual([...new Set(found)].sort(), members(name), name);
-    assert.equal(typeof object[Symbol.asyncDispose], 'function');
+  for (const object of [client, process]) assert.equal(typeof object[Symbol.asyncDispose], 'function');
+  const names = {
+    Client: all(client),
+    'Client static': own(surface.Client).sort(),
+    Process: all(process),
+    ExitStatus: Object.keys(await process.exit).sort(),
+    CompletedProcess: Object.keys(await client.run('web-0', ['true'])).sort(),
+    exports: Object.keys(surface).sort(),
+  };
+  for (const [verb, options] of Object.entries(NAMES)) names[`options ${verb}`] = [...options].sort();
+  return names;
+}
+
+/** What is not the same in the table and in Node, one line each. */
+function differences(api, found) {
+  const { attributes, ...table } = wanted(api);
+  const missing = (one, other, where) =>
+    Object.keys(one).flatMap((what) =>
+      one[what].filter((name) => !other[what]?.includes(name)).map((name) => `${what} ${name} is in ${where} only`),
+    );
+  return [...missing(table, found, 'the table'), ...missing(found, table, 'Node')];
+}
+
+/** A copy of the table with a change in one of its lists: `options exec`. */
+function changed(path, change) {
+  const copy = structuredClone(api);
+  change(path.split(' ').reduce((part, key) => part[key], copy));
+  return copy;
+}
+
+const bogus = (list) => list.push(list[0].name ? { ...list[0], name: 'bogus' } : 'bogus');
+
+test('the surface is that of the table', async () => {
+  const found = await seen();
+  assert.deepEqual(differences(api, found), []);
+  const lists = [
+    ...Object.keys(api.options).map((verb) => `options ${verb}`),
+    'classes Client static',
+    'classes Client methods',
+    'classes Process methods',
+    'classes Process properties',
+    'classes ExitStatus properties',
+    'classes CompletedProcess properties',
+    'functions',
+  ];
+  for (const path of lists) {
+    const more = differences(changed(path, path === 'functions' ? (list) => list.push('bogus') : bogus), found);
+    assert.equal(more.length, 1, `${path}: ${more}`);
+    assert.match(more[0], / bogus is in the table only$/);
+    if (path === 'functions') continue;
+    const fewer = differences(changed(path, (list) => list.shift()), found);
+    assert.equal(fewer.length, 1, `${path}: ${fewer}`);
+    assert.match(fewer[0], / is in Node only$/);
   }
-  assert.deepEqual(own(Client).sort(), named(api.classes.Client.static));
-  assert.deepEqual(Object.keys(await process.exit).sort(), members('ExitStatus'));
-  assert.deepEqual(Object.keys(await client.run('web-0', ['true'])).sort(), members('CompletedProcess'));
-  const classes = Object.values(api.classes).flatMap(({ node }) => node);
-  const values = classes.filter((name) => name in surface);
-  assert.deepEqual(Object.keys(surface).sort(), [...values, 'AbortError', api.error.node.class, ...api.functions].sort());
+  const other = changed('classes', (classes) => (classes.Bogus = { node: ['Bogus'] }));
+  assert.deepEqual(differences(other, found), ['exports Bogus is in the table only']);
 });
 
 test('every kind is told with what error.json says of it', () => {
@@ -65,32 +118,37 @@ test('every kind is told with what error.json says of it', () => {
   }
 });
 
-test('the types have the names of the table, no more and no fewer', () => {
+/** What the compiler says of a program that needs the names of this table, no more and no fewer. */
+function complaints(api) {
+  const names = wanted(api);
   const union = (names) => names.map((name) => `'${name}'`).join(' | ');
   const same = (type, names) => `check<Same<keyof Required<${type}>, ${union(names)}>>();\n`;
   const inherited = "Exclude<keyof WsxError, 'name' | 'stack' | 'cause'>";
   const text = `
     import type * as wsx from 'kubectl-wsx';
     import type { WsxError } from 'kubectl-wsx';
-    type Same<A, B> = [A] extends [B] ? ([B] extends [A] ? true : never) : never;
+    type Same<A, B> = [A] extends [B] ? ([B] extends [A] ? true : false) : false;
     declare function check<T extends true>(): T;
     type Named<T> = Exclude<keyof T, symbol>;
-    ${same('wsx.ConnectOptions', options('connect'))}
-    ${same('wsx.ExecOptions', options('exec'))}
-    ${same('wsx.RunOptions', options('run'))}
-    ${same('wsx.Timeouts', options('timeouts'))}
-    ${same('wsx.ExitStatus', members('ExitStatus'))}
-    ${same('wsx.CompletedProcess', members('CompletedProcess'))}
-    check<Same<Named<wsx.Client>, ${union(members('Client'))}>>();
-    check<Same<Named<wsx.Process>, ${union(members('Process'))}>>();
-    check<Same<Exclude<keyof typeof wsx.Client, 'prototype'>, ${union(named(api.classes.Client.static))}>>();
-    check<Same<${inherited}, ${union(attributes)}>>();
+    ${same('wsx.ConnectOptions', names['options connect'])}
+    ${same('wsx.ExecOptions', names['options exec'])}
+    ${same('wsx.AttachOptions', names['options attach'])}
+    ${same('wsx.RunOptions', names['options run'])}
+    ${same('wsx.Timeouts', names['options timeouts'])}
+    ${same('wsx.ExitStatus', names.ExitStatus)}
+    ${same('wsx.CompletedProcess', names.CompletedProcess)}
+    check<Same<Named<wsx.Client>, ${union(names.Client)}>>();
+    check<Same<Named<wsx.Process>, ${union(names.Process)}>>();
+    check<Same<Exclude<keyof typeof wsx.Client, 'prototype'>, ${union(names['Client static'])}>>();
+    check<Same<${inherited}, ${union(names.attributes)}>>();
     check<Same<wsx.ErrorCode, ${union(api.kinds.map(({ name }) => name))}>>();
     // How it is used.
     export async function use(client: wsx.Client): Promise<string> {
       const { stdout } = await client.run('p', ['c'], { encoding: 'utf8' });
       const raw: Buffer = (await client.run('p', ['c'])).stdout;
       const process = await client.exec('p', ['c'], { size: { columns: 1, rows: 1 }, signal: AbortSignal.timeout(1) });
+      const joined = await client.attach('p', { stdin: true });
+      if (joined.hasTerminal) joined.resize({ columns: 1, rows: 1 });
       for await (const line of process.stdout!.lines({ encoding: 'utf8' })) return line + raw.length;
       return stdout;
     }`;
@@ -104,10 +162,19 @@ test('the types have the names of the table, no more and no fewer', () => {
       cwd: home,
       encoding: 'utf8',
     });
+    return '';
   } catch (error) {
-    assert.fail(error.stdout ?? error);
+    return error.stdout;
   } finally {
     rmSync(folder, { recursive: true });
+  }
+}
+
+test('the types have the names of the table, no more and no fewer', () => {
+  assert.equal(complaints(api), '');
+  for (const path of ['kinds', 'error attributes', 'options attach', 'classes Client methods', 'classes Client static']) {
+    assert.match(complaints(changed(path, bogus)), /error TS2344/, `${path}: bogus`);
+    assert.match(complaints(changed(path, (list) => list.pop())), /error TS2344/, `${path}: missing`);
   }
 });
 

@@ -34,6 +34,11 @@ test('wrong types and values are refused before anything is sent', async () => {
     () => client.exec('web-0', ['true'], { signal: {} }),
     () => client.exec('web-0', ['true'], 'options'),
     () => client.exec('web-0', ['true'], { stdout: false, stderr: false }),
+    () => client.attach(),
+    () => client.attach('web-0', ['true']),
+    () => client.attach('web-0', { stdin: 'pipe' }),
+    () => client.attach('web-0', { verify: 'never' }),
+    () => client.attach('web-0', { stdout: false, stderr: false }),
     () => client.run('web-0', []),
     () => client.run('web-0', ['true'], { input: 5 }),
     () => client.run('web-0', ['true'], { encoding: 'klingon' }),
@@ -119,4 +124,22 @@ test('a thousand runs at once share one client', async () => {
   );
   const outputs = (await Promise.all(runs)).map(({ stdout }) => Number(stdout));
   assert.deepEqual(outputs, Array.from({ length: count }, (_, index) => index));
+});
+
+test('a panic is an error', async () => {
+  // Builds for tests have a defect to ask for; it tells its words, and the module goes on.
+  const require = createRequire(import.meta.url);
+  const [{ defect }, { fromNative }] = ['../native/index.js', '../dist/errors.js'].map((file) => require(file));
+  for (const [begun, words] of [[false, 'in a call'], [true, 'in what was begun']]) {
+    const error = await fails(async () => {
+      try {
+        await defect(begun);
+      } catch (error) {
+        throw fromNative(error);
+      }
+    }, 'internal');
+    assert.ok(error.message.includes(words), error.message);
+    assert.equal(error.mayHaveStarted, true);
+  }
+  assert.equal((await client.run('web-0', ['true'])).exitCode, 0);
 });

@@ -1,4 +1,5 @@
-// `tests/scenarios/process.json`: every process ends as the list says, by `exec` and by `run`.
+// `tests/scenarios/process.json` and `attach.json`: every process ends as the list says, by its streams
+// and by `run`.
 
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
@@ -7,10 +8,10 @@ import { pipeline } from 'node:stream/promises';
 import { test } from 'node:test';
 
 import { Client } from '../index.mjs';
-import { camel, cluster, fixture, root, table } from './support.mjs';
+import { camel, cluster, fixture, ownCluster, root, table } from './support.mjs';
 
 const LIMIT = 8000;
-const { cases } = table('scenarios/process.json');
+const [processes, attached] = ['process', 'attach'].map((name) => table(`scenarios/${name}.json`).cases);
 
 const bytes = (value) => {
   if (typeof value === 'string') return Buffer.from(value);
@@ -47,7 +48,7 @@ const facts = (error, status, output, more) => ({
 
 async function byExec(client, given) {
   const output = { stdout: Buffer.alloc(0), stderr: Buffer.alloc(0) };
-  let [error, status, protocol] = [];
+  let [error, status, protocol, hasTerminal] = [];
   const collect = async (name, stream) => {
     const chunks = [];
     try {
@@ -58,8 +59,13 @@ async function byExec(client, given) {
   };
   try {
     const stdin = given.input !== undefined;
-    const process = await client.exec(given.target, given.command, { ...sessionOptions(given), stdin });
-    protocol = process.protocol;
+    const options = { ...sessionOptions(given), stdin };
+    const process =
+      given.verb === 'attach'
+        ? await client.attach(given.target, options)
+        : await client.exec(given.target, given.command, options);
+    ({ protocol, hasTerminal } = process);
+    assert.equal(process.stderr === null, hasTerminal || options.stderr === false);
     const feed = async () => stdin && pipeline([bytes(given.input)], process.stdin);
     const all = await Promise.allSettled([
       collect('stdout', process.stdout),
@@ -80,7 +86,7 @@ async function byExec(client, given) {
     if (failure.code === 'ERR_ASSERTION') throw failure;
     error ??= failure;
   }
-  return facts(error, status, output, { protocol });
+  return facts(error, status, output, { protocol, has_terminal: hasTerminal });
 }
 
 async function byRun(client, given) {
@@ -105,41 +111,56 @@ async function runCase(kubeconfig, given, way) {
   return way(client, given);
 }
 
+/** What `expect` may name: what nobody compares must not stand there. */
+const FACTS = ['stdout', 'stderr', 'code', 'kind', 'confidence', 'close_code', 'http_status', 'reason', 'protocol', 'has_terminal'];
+
 function compare({ expect }, found) {
+  assert.deepEqual(Object.keys(expect).filter((name) => !FACTS.includes(name)), [], 'nobody compares it');
   for (const name of ['stdout', 'stderr']) {
     const wanted = expect[name] === undefined ? '' : expect[name];
     if (wanted === null) continue;
     const start = found[name].subarray(0, 200);
+    if (wanted.begin !== undefined) {
+      const begin = bytes(wanted.begin);
+      assert.deepEqual(digest(found[name].subarray(0, begin.length)), digest(begin), `${name}: ${start}`);
+      continue;
+    }
     assert.deepEqual(digest(found[name]), wanted.sha256 ? wanted : digest(bytes(wanted)), `${name}: ${start}`);
   }
   for (const name of ['code', 'kind']) assert.equal(found[name], expect[name], name);
-  for (const name of ['confidence', 'close_code', 'http_status', 'reason', 'protocol']) {
+  for (const name of ['confidence', 'close_code', 'http_status', 'reason', 'protocol', 'has_terminal']) {
     if (expect[name] !== undefined && name in found) assert.equal(found[name], expect[name], name);
   }
 }
 
-async function one(kubeconfig, given, way) {
+async function one(enter, given, way) {
+  const { kubeconfig, leave } = await enter();
   const begin = Date.now();
-  compare(given, await runCase(kubeconfig, given, way));
+  try {
+    compare(given, await runCase(kubeconfig, given, way));
+  } finally {
+    await leave?.();
+  }
   const took = Date.now() - begin;
   assert.ok(took < LIMIT, `took ${took} ms`);
 }
 
-async function lane(kubeconfig, kind, context) {
+/** Runs these cases, each way in a cluster that `enter` leads to. */
+async function lane(enter, cases, context) {
   const todo = [];
-  for (const listed of cases.filter(({ only }) => !only || only === kind)) {
-    const command = listed.command.map((word) => bytes(word).toString());
+  for (const listed of cases) {
+    const command = listed.command?.map((word) => bytes(word).toString());
     const given = { context, ...listed, command };
     todo.push([given, byExec]);
-    // `run` has no terminal, and always takes both outputs.
+    // `run` has no terminal, always takes both outputs, and runs a command.
     const { options = {} } = given;
-    if (!['tty', 'size', 'stdout', 'stderr'].some((name) => name in options)) todo.push([given, byRun]);
+    if (command && !['tty', 'size', 'stdout', 'stderr'].some((name) => name in options)) todo.push([given, byRun]);
   }
   const wrong = [];
   const work = async () => {
     for (let next; (next = todo.shift()); ) {
       const [given, way] = next;
-      await one(kubeconfig, given, way).catch((error) => {
+      await one(enter, given, way).catch((error) => {
         wrong.push(`${given.name}, ${way.name}: ${error.message}`);
       });
     }
@@ -148,12 +169,38 @@ async function lane(kubeconfig, kind, context) {
   assert.deepEqual(wrong, []);
 }
 
+const meant = (kind) => processes.filter(({ only }) => !only || only === kind);
+
 test('every process ends as the list says', async () => {
-  await lane(await cluster(), 'embedded');
+  const kubeconfig = await cluster();
+  await lane(() => ({ kubeconfig }), meant('embedded'));
+});
+
+test('every attach ends as the list says', async () => {
+  await lane(ownCluster, attached);
+});
+
+test('every difference is noticed', () => {
+  const nothing = { stdout: Buffer.alloc(0), stderr: Buffer.alloc(0) };
+  compare({ expect: { code: 0 } }, { ...nothing, code: 0 });
+  for (const [expect, found] of [
+    [{ code: 0 }, { code: 1 }],
+    [{ code: 0 }, { kind: 'lost' }],
+    [{ kind: 'lost' }, { code: 0 }],
+    [{ kind: 'lost' }, { kind: 'timeout' }],
+    [{ code: 0 }, { code: 0, stdout: Buffer.from('out') }],
+    [{ code: 0, stderr: 'err' }, { code: 0 }],
+    [{ code: 0, stdout: { begin: 'tick 1' } }, { code: 0, stdout: Buffer.from('tick') }],
+    [{ code: 0, protocol: 'a' }, { code: 0, protocol: 'b' }],
+    [{ code: 0, bogus: 1 }, { code: 0, bogus: 1 }],
+  ]) {
+    assert.throws(() => compare({ expect }, { ...nothing, ...found }), JSON.stringify(expect));
+  }
 });
 
 const real = `${process.env.WSX_REAL_BIN ?? `${root}/tests/real/bin`}/wsx-real`;
 const missing = !existsSync(real) && 'the real Kubernetes is not built (needs Go; `make judge` builds it)';
 test('every process ends as the list says on real Kubernetes', { skip: missing }, async () => {
-  await lane(await fixture(real), 'real', 'full');
+  const kubeconfig = await fixture(real);
+  await lane(() => ({ kubeconfig }), meant('real'), 'full');
 });

@@ -20,22 +20,34 @@ export const table = (file) => JSON.parse(readFileSync(`${root}/tests/${file}`))
 export const camel = (name) => name.replace(/_(\w)/g, (_, letter) => letter.toUpperCase());
 
 /** Starts a program that prints the path of a kubeconfig and ends with its stdin. */
-export async function fixture(program) {
+async function started(program) {
   const child = spawn(program, { stdio: ['pipe', 'pipe', 'inherit'] });
-  after(async () => {
+  const leave = async () => {
     child.stdin.end();
     if (child.exitCode === null) await once(child, 'exit');
-  });
+  };
   let text = '';
   for await (const data of child.stdout) {
     text += data;
     if (text.includes('\n')) break;
   }
-  return text.split('\n')[0];
+  return { kubeconfig: text.split('\n')[0], leave };
 }
 
+/** Starts such a program for the tests of this file. */
+export async function fixture(program) {
+  const { kubeconfig, leave } = await started(program);
+  after(leave);
+  return kubeconfig;
+}
+
+const embedded = `${target}/debug/wsx-test-cluster`;
+
 /** Starts an embedded cluster for the tests of this file. */
-export const cluster = () => fixture(`${target}/debug/wsx-test-cluster`);
+export const cluster = () => fixture(embedded);
+
+/** Starts an embedded cluster that ends with `leave()`. */
+export const ownCluster = () => started(embedded);
 
 /**
  * Connects over plain HTTP through a relay that tells when the connections to the server end.

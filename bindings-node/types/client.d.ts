@@ -1,5 +1,5 @@
 /** A cluster that can be entered. Lives here: connecting, starting, running, aborting. */
-import { type ConnectOptions, type ExecOptions, type RunOptions } from './options.js';
+import { type AttachOptions, type ConnectOptions, type ExecOptions, type RunOptions } from './options.js';
 import { Process, type ExitStatus } from './process.js';
 /** What `Client.from` needs of a `KubeConfig` of `@kubernetes/client-node`. */
 export interface KubeConfigLike {
@@ -49,6 +49,16 @@ export declare class Client implements AsyncDisposable {
      * @throws {AbortError} when the signal was aborted; the same signal ends the session later on.
      */
     exec(target: string, command: readonly string[], options?: ExecOptions): Promise<Process>;
+    /**
+     * Joins the main process of a container of `POD` or `TYPE/NAME`: its output from now on, and its
+     * input where it has one. Its exit status is the container's own; a stream that ends while the
+     * container runs on is `lost`. The terminal is the container's, whatever `tty` says: `hasTerminal`
+     * tells.
+     *
+     * @throws {WsxError} as `exec`; `invalid` when input is wanted of a container made without.
+     * @throws {AbortError} when the signal was aborted; the same signal ends the session later on.
+     */
+    attach(target: string, options?: AttachOptions): Promise<Process>;
     /**
      * Runs a command to its end and gives back all of its output.
      *

@@ -29,6 +29,8 @@ export interface ExecOptions extends Omit<native.SessionOptions, 'protocol' | 'v
     /** Whether a doubtful success is looked into. */
     verify?: 'auto' | 'never';
 }
+/** What to ask of `attach`. */
+export type AttachOptions = Omit<ExecOptions, 'verify' | 'preflight'>;
 /** What to ask of `run`. */
 export interface RunOptions extends Omit<ExecOptions, 'stdin' | 'stdout' | 'stderr' | 'tty' | 'size'> {
     /** All input; text is sent as UTF-8. Absent: the command gets none. */
@@ -47,6 +49,7 @@ export type Protocol = 'auto' | 'v4' | 'v5' | 'base64.channel.k8s.io' | 'channel
 export declare const NAMES: {
     readonly connect: readonly ["kubeconfig", "context", "cluster", "user", "namespace", "server", "token", "impersonate", "impersonateGroups", "certificateAuthority", "clientCertificate", "clientKey", "insecureSkipTlsVerify", "tlsServerName", "requestTimeout", "onNotice", "signal"];
     readonly exec: readonly ["namespace", "container", "stdin", "stdout", "stderr", "tty", "size", "protocol", "verify", "preflight", "timeouts", "signal"];
+    readonly attach: readonly ["namespace", "container", "stdin", "stdout", "stderr", "tty", "size", "protocol", "timeouts", "signal"];
     readonly run: readonly ["namespace", "container", "input", "check", "timeout", "encoding", "maxOutput", "protocol", "verify", "preflight", "timeouts", "signal"];
     readonly timeouts: readonly ["total", "connect", "keepalive", "keepaliveTimeout", "stall", "podRunning"];
 };
@@ -54,6 +57,8 @@ export declare const NAMES: {
 export declare function checkOptions(verb: keyof typeof NAMES, options: unknown): void;
 /** Refuses a signal that is none. */
 export declare function checkSignal(signal: unknown): void;
+/** Refuses a target that is no text. */
+export declare function checkTarget(target: unknown): asserts target is string;
 /** Refuses a command that is no list of words. */
-export declare function checkCommand(target: unknown, command: unknown): asserts command is string[];
+export declare function checkCommand(command: unknown): asserts command is string[];
 export {};

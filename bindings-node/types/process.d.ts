@@ -37,6 +37,8 @@ export declare class Process implements AsyncDisposable {
     get exitCode(): number | null;
     /** The subprotocol that was agreed with the server, such as `v5.channel.k8s.io`. */
     get protocol(): string;
+    /** Whether the remote process has a terminal: its error output then arrives on `stdout`. */
+    get hasTerminal(): boolean;
     /** Says the terminal's new size; of several that wait only the last is sent. */
     resize(size: TerminalSize): void;
     /** Says the size of this terminal, now and whenever it changes, until the end or `dispose`. */

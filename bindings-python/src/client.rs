@@ -12,7 +12,8 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use wsx_core::client::Level;
 use wsx_core::{
-    Completed, Config, Error, ErrorKind, ExecOptions, Notice, Offer, Size, Subprotocol, Verify,
+    AttachOptions, Completed, Config, Error, ErrorKind, ExecOptions, Notice, Offer, Size,
+    Subprotocol, Verify,
 };
 
 use crate::bridge::{Local, bridge};
@@ -42,7 +43,7 @@ pub(crate) struct ConnectOptions {
     user: Option<String>,
 }
 
-/// What to ask of exec: the attributes of `kubectl_wsx._options.ExecOptions`.
+/// What to ask of exec and attach: the attributes of `kubectl_wsx._options.ExecOptions`.
 #[derive(FromPyObject)]
 struct Options {
     container: Option<String>,
@@ -145,6 +146,19 @@ impl Client {
             let options = options.read(py)?;
             begin(py, async move {
                 let process = client.exec(&target, command, options).await?;
+                Ok(Value::Process(process))
+            })
+        })
+    }
+
+    /// Begins to join the main process of a container.
+    fn attach(&self, py: Python<'_>, target: String, options: Options) -> PyResult<Operation> {
+        guarded(py, || {
+            let client = self.0.get(py)?.clone();
+            let mut attach = AttachOptions::default();
+            attach.streams = options.read(py)?;
+            begin(py, async move {
+                let process = client.attach(&target, attach).await?;
                 Ok(Value::Process(process))
             })
         })

@@ -91,6 +91,16 @@ pub(crate) fn guarded<T>(py: Python<'_>, body: impl FnOnce() -> PyResult<T>) -> 
         .unwrap_or_else(|panic| Err(Failure::panicked(&*panic).raise(py)))
 }
 
+/// Panics in a call, or in what was begun, so that the tests see what becomes of it.
+#[cfg(debug_assertions)]
+#[pyo3::pyfunction]
+pub(crate) fn _defect(py: Python<'_>, begun: bool) -> PyResult<crate::operation::Operation> {
+    guarded(py, || {
+        assert!(begun, "in a call");
+        crate::operation::begin(py, async { panic!("in what was begun") })
+    })
+}
+
 /// Returns all kinds, with whether the command may have run.
 pub(crate) fn kinds(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     let kinds = PyDict::new(py);

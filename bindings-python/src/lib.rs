@@ -44,6 +44,11 @@ mod _native {
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         module.add("KINDS", crate::failure::kinds(module.py())?)?;
         module.add("DEFAULTS", crate::client::defaults(module.py())?)?;
+        #[cfg(debug_assertions)]
+        module.setattr(
+            "_defect",
+            pyo3::wrap_pyfunction!(crate::failure::_defect, module)?,
+        )?;
         crate::bridge::install(module.py())
     }
 }

@@ -17,6 +17,8 @@ use crate::waiter::Signal;
 pub(crate) struct Process {
     exit: Local<Exit>,
     #[pyo3(get)]
+    has_terminal: bool,
+    #[pyo3(get)]
     protocol: &'static str,
     #[pyo3(get)]
     stdin: Option<Py<Stdin>>,
@@ -29,10 +31,12 @@ pub(crate) struct Process {
 impl Process {
     pub(crate) fn new(py: Python<'_>, process: wsx_core::Process) -> PyResult<Self> {
         let notifier = &bridge(py)?.notifier;
+        let has_terminal = process.has_terminal();
         let (output, stdin, exit) = process.split();
         let (stdout, stderr) = output.split();
         let stdin = stdin.map(|stdin| Py::new(py, Stdin::new(stdin, Signal::new(notifier), &exit)));
         Ok(Self {
+            has_terminal,
             protocol: exit.report().protocol.name(),
             stdin: stdin.transpose()?,
             stdout: Py::new(py, Stream::new(stdout, Signal::new(notifier), &exit))?,

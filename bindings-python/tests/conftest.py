@@ -12,6 +12,7 @@ from kubectl_wsx import Client
 
 ROOT = Path(__file__).parents[2]
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+EMBEDDED = TARGET / "debug/wsx-test-cluster"
 
 
 class Cluster:
@@ -39,7 +40,7 @@ class Cluster:
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
-    cluster = Cluster(TARGET / "debug/wsx-test-cluster")
+    cluster = Cluster(EMBEDDED)
     yield cluster
     cluster.end()
 

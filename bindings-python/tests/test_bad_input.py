@@ -222,12 +222,26 @@ def test_notices_are_told(cluster: Cluster) -> None:
     assert asyncio.run(main()) == told
 
 
-def test_a_defect_is_an_error(client: Client) -> None:
-    """A result can be taken once; asking again is a defect of the package, and says so."""
-    operation = client._native.version()  # type: ignore[union-attr]
+def finish(operation: _native.Operation) -> object:
     waiter = _native.Waiter()
     while not (operation.arm(waiter) or waiter.wait(50)):
         pass
-    operation.result()
+    return operation.result()
+
+
+def test_a_defect_is_an_error(client: Client) -> None:
+    """A result can be taken once; asking again is a defect of the package, and says so."""
+    operation = client._native.version()  # type: ignore[union-attr]
+    finish(operation)
     with pytest.raises(InternalError):
         operation.result()
+
+
+def test_a_panic_is_an_error(client: Client) -> None:
+    """Builds for tests have a defect to ask for; it tells its words, and the module goes on."""
+    defect = getattr(_native, "_defect")  # noqa: B009
+    with pytest.raises(InternalError, match="it panicked\nwhy: in a call"):
+        defect(False)
+    with pytest.raises(InternalError, match="it panicked\nwhy: in what was begun"):
+        finish(defect(True))
+    assert client.run("web-0", TRUE).returncode == 0

@@ -1,16 +1,17 @@
-"""tests/scenarios/process.json through both clients: AsyncClient by exec(), Client by run()."""
+"""tests/scenarios/process.json and attach.json through both clients: AsyncClient by exec(), Client by run()."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
 import json
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any
 
 import pytest
-from conftest import ROOT, Cluster
+from conftest import EMBEDDED, ROOT, Cluster
 from kubectl_wsx import (
     DEVNULL,
     PIPE,
@@ -23,12 +24,25 @@ from kubectl_wsx import (
     WsxError,
 )
 
-CASES = json.loads((ROOT / "tests/scenarios/process.json").read_text())["cases"]
+PROCESSES, ATTACHED = (
+    json.loads((ROOT / f"tests/scenarios/{name}.json").read_text())["cases"] for name in ("process", "attach")
+)
 #: So many at a time, and each within so many seconds.
 MANY = 16
 LIMIT = 15.0
 #: What happened: stdout, stderr, code, confidence, protocol, and the error.
 Outcome = dict[str, Any]
+#: Leads to a cluster, which ends with the block where it is the case's own.
+Enter = Callable[[], AbstractContextManager[str]]
+
+
+@contextmanager
+def own_cluster() -> Iterator[str]:
+    cluster = Cluster(EMBEDDED)
+    try:
+        yield cluster.kubeconfig
+    finally:
+        cluster.end()
 
 
 def text(value: Any) -> bytes:
@@ -47,7 +61,7 @@ def asked(case: dict[str, Any], context: str | None, kubeconfig: str) -> tuple[d
         if name in options:
             options[name] = PIPE if options[name] else DEVNULL
     entry = {"kubeconfig": kubeconfig, "context": case.get("context", context), **case.get("connect", {})}
-    return entry, options, [word if isinstance(word, str) else text(word).decode() for word in case["command"]]
+    return entry, options, [text(word).decode() for word in case.get("command", [])]
 
 
 def input_of(case: dict[str, Any]) -> bytes | None:
@@ -79,8 +93,13 @@ async def by_exec(kubeconfig: str, case: dict[str, Any], context: str | None) ->
     try:
         async with await AsyncClient.connect(**entry) as client:
             stdin = None if input is None else PIPE
-            async with await client.exec(case["target"], command, stdin=stdin, **options) as process:
-                seen["protocol"] = process.protocol
+            if case.get("verb") == "attach":
+                starting = client.attach(case["target"], stdin=stdin, **options)
+            else:
+                starting = client.exec(case["target"], command, stdin=stdin, **options)
+            async with await starting as process:
+                seen["protocol"], seen["has_terminal"] = process.protocol, process.has_terminal
+                assert (process.stderr is None) == (process.has_terminal or options.get("stderr") == DEVNULL)
                 if process.stdin:
                     with suppress(ClosedError):  # the command may have ended
                         process.stdin.write(input or b"")
@@ -105,10 +124,22 @@ def by_run(kubeconfig: str, case: dict[str, Any], context: str | None) -> Outcom
     input, seen = input_of(case), Outcome()
     try:
         with Client.connect(**entry) as client:
-            if not options.keys() & {"stdout", "stderr", "tty", "size"}:
+            stdin = None if input is None else PIPE
+            if case.get("verb") == "attach":
+                starting = client.attach(case["target"], stdin=stdin, **options)
+            elif options.keys() & {"stdout", "stderr", "tty", "size"}:
+                starting = client.exec(case["target"], command, stdin=stdin, **options)
+            else:
                 return ended(client.run(case["target"], command, input=input, **options))
-            with client.exec(case["target"], command, stdin=None if input is None else PIPE, **options) as process:
-                seen["stdout"], seen["stderr"] = process.communicate(input)
+            with starting as process:
+                seen["has_terminal"] = process.has_terminal
+                try:
+                    seen["stdout"], seen["stderr"] = process.communicate(input)
+                except WsxError:
+                    for name in ("stdout", "stderr"):
+                        reader = getattr(process, name)
+                        seen[name] = b"" if reader is None else reader.read()
+                    raise
                 assert process.status
                 seen.update(code=process.returncode, confidence=process.status.confidence)
     except WsxError as error:
@@ -116,16 +147,26 @@ def by_run(kubeconfig: str, case: dict[str, Any], context: str | None) -> Outcom
     return seen
 
 
+#: What `expect` may name: what nobody compares must not stand there.
+FACTS = {
+    *("stdout", "stderr", "code", "kind", "confidence", "protocol", "has_terminal"),
+    *("close_code", "http_status", "reason"),
+}
+
+
 def compare(case: dict[str, Any], outcome: Outcome) -> None:
     expected = case["expect"]
+    assert expected.keys() <= FACTS, f"nobody compares {expected.keys() - FACTS}"
     assert (outcome.get("kind"), outcome.get("code")) == (expected.get("kind"), expected.get("code")), outcome
     for name in ("stdout", "stderr"):
         wanted, came = expected.get(name, ""), outcome[name]
         if isinstance(wanted, dict) and "sha256" in wanted:
             assert (len(came), hashlib.sha256(came).hexdigest()) == (wanted["bytes"], wanted["sha256"])
+        elif isinstance(wanted, dict) and "begin" in wanted:
+            assert came.startswith(text(wanted["begin"])), name
         elif wanted is not None:
             assert came == text(wanted), name
-    for name in ("confidence", "protocol"):
+    for name in ("confidence", "protocol", "has_terminal"):
         if name in expected and name in outcome:
             assert outcome[name] == expected[name]
     for name in ("close_code", "http_status", "reason"):
@@ -133,7 +174,7 @@ def compare(case: dict[str, Any], outcome: Outcome) -> None:
             assert getattr(outcome["error"], name) == expected[name]
 
 
-def outcomes(kubeconfig: str, cases: list[dict[str, Any]], context: str | None) -> list[tuple[Outcome, Outcome]]:
+def outcomes(enter: Enter, cases: list[dict[str, Any]], context: str | None) -> list[tuple[Outcome, Outcome]]:
     """Runs all cases, many at a time: most of them wait."""
 
     async def every() -> list[Outcome]:
@@ -141,26 +182,55 @@ def outcomes(kubeconfig: str, cases: list[dict[str, Any]], context: str | None) 
 
         async def one(case: dict[str, Any]) -> Outcome:
             async with room:
-                return await asyncio.wait_for(by_exec(kubeconfig, case, context), LIMIT)
+                with enter() as kubeconfig:
+                    return await asyncio.wait_for(by_exec(kubeconfig, case, context), LIMIT)
 
         return await asyncio.gather(*map(one, cases))
 
+    def blocking(case: dict[str, Any]) -> Outcome:
+        with enter() as kubeconfig:
+            return by_run(kubeconfig, case, context)
+
     with ThreadPoolExecutor(MANY) as pool:
-        blocking = list(pool.map(lambda case: by_run(kubeconfig, case, context), cases))
-    return list(zip(asyncio.run(every(), debug=True), blocking, strict=True))
+        return list(zip(asyncio.run(every(), debug=True), pool.map(blocking, cases), strict=True))
 
 
-def check(kubeconfig: str, cases: list[dict[str, Any]], context: str | None, subtests: pytest.Subtests) -> None:
-    for case, (by_exec, by_run) in zip(cases, outcomes(kubeconfig, cases, context), strict=True):
-        with subtests.test(case["name"], way="AsyncClient.exec"):
+def check(enter: Enter, cases: list[dict[str, Any]], context: str | None, subtests: pytest.Subtests) -> None:
+    for case, (by_exec, by_run) in zip(cases, outcomes(enter, cases, context), strict=True):
+        with subtests.test(case["name"], way="asyncio, by the streams"):
             compare(case, by_exec)
-        with subtests.test(case["name"], way="Client.run"):
+        with subtests.test(case["name"], way="blocking, at once"):
             compare(case, by_run)
 
 
 def test_embedded(cluster: Cluster, subtests: pytest.Subtests) -> None:
-    check(cluster.kubeconfig, [case for case in CASES if case.get("only") != "real"], None, subtests)
+    cases = [case for case in PROCESSES if case.get("only") != "real"]
+    check(lambda: nullcontext(cluster.kubeconfig), cases, None, subtests)
+
+
+def test_attach(subtests: pytest.Subtests) -> None:
+    check(own_cluster, ATTACHED, None, subtests)
 
 
 def test_real(real: Cluster, subtests: pytest.Subtests) -> None:
-    check(real.kubeconfig, [case for case in CASES if case.get("only") != "embedded"], "full", subtests)
+    cases = [case for case in PROCESSES if case.get("only") != "embedded"]
+    check(lambda: nullcontext(real.kubeconfig), cases, "full", subtests)
+
+
+@pytest.mark.parametrize(
+    ("expect", "found"),
+    [
+        ({"code": 0}, {"code": 1}),
+        ({"code": 0}, {"kind": "lost"}),
+        ({"kind": "lost"}, {"code": 0}),
+        ({"kind": "lost"}, {"kind": "timeout"}),
+        ({"code": 0}, {"code": 0, "stdout": b"out"}),
+        ({"code": 0, "stderr": "err"}, {"code": 0}),
+        ({"code": 0, "stdout": {"begin": "tick 1"}}, {"code": 0, "stdout": b"tick"}),
+        ({"code": 0, "protocol": "a"}, {"code": 0, "protocol": "b"}),
+        ({"code": 0, "bogus": 1}, {"code": 0, "bogus": 1}),
+    ],
+)
+def test_every_difference_is_noticed(expect: dict[str, Any], found: Outcome) -> None:
+    with pytest.raises(AssertionError):
+        compare({"expect": expect}, {"stdout": b"", "stderr": b"", **found})

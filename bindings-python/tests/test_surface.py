@@ -15,53 +15,112 @@ import pytest
 from conftest import ROOT
 from kubectl_wsx import DEVNULL, PIPE, ExitError, Timeouts, WsxError, _native, errors
 
-API = json.loads((ROOT / "tests/vectors/api.json").read_text())
-KINDS = {each["name"]: each for each in API["kinds"]}
+def read(name: str) -> Any:
+    return json.loads((ROOT / "tests/vectors" / name).read_text())
+
+
+API = read("api.json")
+KINDS = [each["name"] for each in API["kinds"]]
 #: Python has another name for `close` that contextlib.aclosing() calls, and context managers.
 ALIASES = {"aclose"}
+#: The same value where Python says it otherwise.
+SAME = {("stdin", False): None, ("stdout", True): PIPE, ("stderr", True): PIPE}
+Found = dict[str, Any]
 
 
 def python(name: Any) -> str:
     return str(name["python"] if isinstance(name, dict) else name)
 
 
-@pytest.mark.parametrize("name", API["classes"])
-def test_classes_have_the_names_of_the_table_and_no_others(name: str) -> None:
-    entry = API["classes"][name]
-    for each in entry["python"]:
-        cls = getattr(kubectl_wsx, each)
-        instance = {*dir(cls), *getattr(cls, "__dataclass_fields__", ()), *cls.__annotations__}
-        public = {name for name in instance if not name.startswith("_")} - ALIASES
-        table = [*entry.get("static", []), *entry.get("methods", []), *entry.get("properties", [])]
-        assert public == {python(name) for name in table}, each
-        for method in map(python, entry.get("methods", [])):
-            assert callable(getattr(cls, method))
-        if each.startswith("Async"):
-            assert cls.aclose is cls.close
+def members(cls: Any) -> Found:
+    """The public names of a class."""
+    instance = {*dir(cls), *getattr(cls, "__dataclass_fields__", ()), *getattr(cls, "__annotations__", ())}
+    return dict.fromkeys(name for name in sorted(instance) if name[0] != "_" and name not in ALIASES)
 
 
-def parameters(function: Any) -> dict[str, Any]:
+def parameters(function: Any) -> Found:
+    """The options of a method, with their defaults."""
     found = inspect.signature(function).parameters.values()
     return {each.name: each.default for each in found if each.name not in ("self", "target", "command")}
 
 
-#: The same value where Python says it otherwise.
-SAME = {("stdin", False): None, ("stdout", True): PIPE, ("stderr", True): PIPE}
+def bases(name: Any) -> tuple[type, ...]:
+    """The classes that an error of the table has to inherit from."""
+    return (WsxError,) if name is None else (WsxError, getattr(builtins, name, None) or getattr(subprocess, name))
 
 
-@pytest.mark.parametrize("client", API["classes"]["Client"]["python"])
-@pytest.mark.parametrize("method", ["connect", "exec", "run"])
-def test_methods_have_the_options_and_defaults_of_the_table(client: str, method: str) -> None:
-    table = {each["name"]: each["default"] for each in API["options"][method]}
-    assert parameters(getattr(getattr(kubectl_wsx, client), method)) == {
-        name: SAME.get((name, default), default) for name, default in table.items()
-    }
+def differences(api: Any) -> list[str]:
+    """What is not the same in the table and in Python, one line each."""
+    wrong = []
+
+    def compare(what: str, table: Found, found: Found) -> None:
+        for name in [*table, *(name for name in found if name not in table)]:
+            here, there = table.get(name, "nothing"), found.get(name, "nothing")
+            if here != there:
+                wrong.append(f"{what} {name}: {here!r} in the table, {there!r} in Python")
+
+    for name, entry in api["classes"].items():
+        for each in entry["python"]:
+            listed = [name for part in ("static", "methods", "properties") for name in entry.get(part, [])]
+            compare(each, dict.fromkeys(map(python, listed)), members(getattr(kubectl_wsx, each, object)))
+    for method in ("connect", "exec", "attach", "run"):
+        table = {each["name"]: each["default"] for each in api["options"][method]}
+        table = {name: SAME.get((name, default), default) for name, default in table.items()}
+        for client in api["classes"]["Client"]["python"]:
+            compare(f"{client}.{method}", table, parameters(getattr(getattr(kubectl_wsx, client), method)))
+    limits = {each["name"]: each["default"] for each in api["options"]["timeouts"]}
+    compare("Timeouts", dict.fromkeys(limits), parameters(Timeouts))
+    compare("default of the core", limits, _native.DEFAULTS)
+    compare(
+        "kind",
+        {each["name"]: (each["python"], bases(each["also"])) for each in api["kinds"]},
+        {cls.kind: (cls.__name__, cls.__bases__) for cls in WsxError.__subclasses__()},
+    )
+    public = vars(WsxError("x")) | vars(WsxError) | WsxError.__annotations__
+    attributes = dict.fromkeys(name for name in public if name[0] != "_")
+    compare("error", dict.fromkeys(api["error"]["attributes"]), attributes)
+    return wrong
 
 
-def test_timeouts_have_the_names_of_the_table_and_the_core_its_defaults() -> None:
-    table = {each["name"]: each["default"] for each in API["options"]["timeouts"]}
-    assert parameters(Timeouts) == dict.fromkeys(table)
-    assert _native.DEFAULTS == table
+def test_the_surface_is_that_of_the_table() -> None:
+    assert differences(API) == []
+
+
+LISTS = [
+    "kinds",
+    "error attributes",
+    "options connect",
+    "options exec",
+    "options attach",
+    "options run",
+    "options timeouts",
+    "classes Client methods",
+    "classes Client static",
+    "classes Process methods",
+    "classes Process properties",
+    "classes ExitStatus properties",
+    "classes CompletedProcess properties",
+]
+
+
+@pytest.mark.parametrize("path", LISTS)
+def test_a_bogus_name_and_a_missing_one_are_noticed(path: str) -> None:
+    api = copy.deepcopy(API)
+    names = api
+    for key in path.split():
+        names = names[key]
+    first = names.pop(0)
+    name = first["name"] if "name" in first else python(first)
+    assert any(f" {name}: " in line for line in differences(api)), name
+    names[:0] = [first, {**first, "name": "bogus"} if "name" in first else "bogus"]
+    assert any(" bogus: " in line for line in differences(api))
+
+
+def test_a_bogus_class_and_another_default_are_noticed() -> None:
+    api = copy.deepcopy(API)
+    api["classes"]["Bogus"] = {"python": ["Bogus"], "methods": ["run"]}
+    api["options"]["attach"][2]["default"] = True
+    assert len(differences(api)) == 3  # one default for each of two clients
 
 
 def test_both_clients_have_the_same_signatures() -> None:
@@ -73,26 +132,11 @@ def test_both_clients_have_the_same_signatures() -> None:
                 assert pair[0].parameters == pair[1].parameters, (name, method)
 
 
-def test_kinds_are_those_of_the_table() -> None:
-    assert {cls.kind: cls.__name__ for cls in WsxError.__subclasses__()} == {
-        name: each["python"] for name, each in KINDS.items()
-    }
-    for each in KINDS.values():
-        also = each["also"] and (getattr(builtins, each["also"], None) or getattr(subprocess, each["also"]))
-        bases = getattr(kubectl_wsx, each["python"]).__bases__
-        assert bases == ((WsxError, also) if also else (WsxError,))
-
-
-def test_errors_have_the_attributes_of_the_table() -> None:
-    public = {name for name in vars(WsxError("x")) | vars(WsxError) | WsxError.__annotations__ if name[0] != "_"}
-    assert public == set(API["error"]["attributes"])
-
-
 def test_may_have_started_is_that_of_the_vectors() -> None:
-    cases = json.loads((ROOT / "tests/vectors/error.json").read_text())["cases"]
+    cases = read("error.json")["cases"]
     told = {case["input"]: errors.make(case["input"], "x").may_have_started for case in cases}
     assert told == {case["input"]: case["output"]["may_have_started"] for case in cases}
-    assert told.keys() == KINDS.keys()
+    assert told.keys() == set(KINDS)
 
 
 @pytest.mark.parametrize("kind", KINDS)

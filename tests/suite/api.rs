@@ -21,6 +21,7 @@ fn a_bogus_name_in_the_table_is_noticed() {
             json!({"name": "bogus", "default": null}),
         ),
         ("/options/exec", json!({"name": "bogus", "default": null})),
+        ("/options/attach", json!({"name": "bogus", "default": null})),
         (
             "/options/run",
             json!({"name": "protocol", "default": "bogus"}),
@@ -43,6 +44,7 @@ fn a_name_that_the_table_lacks_is_noticed() {
         "/kinds",
         "/options/connect",
         "/options/exec",
+        "/options/attach",
         "/options/timeouts",
     ] {
         let mut api = read("vectors/api.json");
@@ -84,6 +86,8 @@ fn differences(api: &Value) -> Vec<String> {
         defaults(&api["options"]["timeouts"]),
         timeout_defaults(),
     );
+    let attach = defaults(&api["options"]["attach"]);
+    compare("attach", attach, attach_defaults());
     // `run` is `exec` and more: what both have is the same.
     let exec = exec_defaults();
     let (mut table, mut core) = (defaults(&api["options"]["run"]), Defaults::new());
@@ -163,6 +167,13 @@ fn exec_defaults() -> Defaults {
             Some((name, default))
         })
         .collect()
+}
+
+/// Those of `exec`, without what attach has no use for (`Client::attach`).
+fn attach_defaults() -> Defaults {
+    let mut defaults = exec_defaults();
+    defaults.retain(|name, _| !matches!(&**name, "preflight" | "verify"));
+    defaults
 }
 
 fn timeout_defaults() -> Defaults {

@@ -1,4 +1,5 @@
-//! One case of `tests/scenarios/process.json`: what is asked, and what must come of it.
+//! One case of `tests/scenarios/process.json` or `attach.json`: what is asked, and what must come of
+//! it.
 //!
 //! Lives here: reading the file, comparing. Never here: how a lane runs a case. The command line's
 //! lane (`kubectl-wsx/tests/live/scenarios.rs`) includes this file.
@@ -27,19 +28,27 @@ pub(crate) fn read(file: &str) -> Value {
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
-/// Returns the cases that are meant for this kind of cluster: `embedded` or `real`.
-pub(crate) fn cases(kind: &str) -> Vec<Value> {
-    let file = read("scenarios/process.json");
+/// Returns the cases of a file that are meant for this kind of cluster: `embedded` or `real`.
+pub(crate) fn cases(file: &str, kind: &str) -> Vec<Value> {
+    let file = read(&format!("scenarios/{file}"));
     let all = file["cases"].as_array().unwrap().iter();
     all.filter(|case| case.get("only").is_none_or(|only| only == kind))
         .cloned()
         .collect()
 }
 
-/// Returns the words of the command.
+/// Returns what is done: `exec` or `attach`.
+pub(crate) fn verb(case: &Value) -> &str {
+    case.get("verb")
+        .map_or("exec", |verb| verb.as_str().unwrap())
+}
+
+/// Returns the words of the command; attach has none.
 pub(crate) fn command(case: &Value) -> Vec<String> {
-    let words = case["command"].as_array().unwrap().iter();
+    let words = case.get("command").and_then(Value::as_array);
     words
+        .into_iter()
+        .flatten()
         .map(|word| String::from_utf8(bytes(word)).unwrap())
         .collect()
 }
@@ -74,10 +83,27 @@ fn bytes(value: &Value) -> Vec<u8> {
         .collect()
 }
 
-/// Returns what is not as expected, one line each.
+/// What `expect` may name.
+pub(crate) const EXPECT: [&str; 10] = [
+    "stdout",
+    "stderr",
+    "code",
+    "kind",
+    "confidence",
+    "protocol",
+    "close_code",
+    "http_status",
+    "reason",
+    "has_terminal",
+];
+
+/// Returns what is not as expected, one line each. A name that nobody compares is a difference, too.
 pub(crate) fn differences(case: &Value, ended: &Ended) -> Vec<String> {
     let expect = case["expect"].as_object().unwrap();
-    let mut wrong = Vec::new();
+    let unknown = expect.keys().filter(|name| !EXPECT.contains(&&***name));
+    let mut wrong: Vec<_> = unknown
+        .map(|name| format!("nobody compares {name}"))
+        .collect();
     for (name, data) in [("stdout", &ended.stdout), ("stderr", &ended.stderr)] {
         wrong.extend(expect.get(name).map_or_else(
             || (!data.is_empty()).then(|| format!("{name}: {}, expected nothing", shown(data))),
@@ -115,7 +141,11 @@ fn is(wanted: &Value, data: &[u8]) -> bool {
                 .collect();
             wanted["bytes"] == data.len() && *digits == hex
         }
-        None => wanted.is_null() || bytes(wanted) == data,
+        None if wanted.is_null() => true,
+        None => match wanted.get("begin") {
+            Some(begin) => data.starts_with(&bytes(begin)),
+            None => bytes(wanted) == data,
+        },
     }
 }
 

@@ -1,4 +1,4 @@
-//! `tests/scenarios/process.json` through the core. The command line, Python and Node run the same list.
+//! `tests/scenarios/process.json` and `attach.json` through the core. The command line, Python and Node run the same list.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -6,25 +6,51 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 use wsx_core::{
-    Client, Config, Error, ErrorKind, ExecOptions, ExitStatus, Limits, Offer, Report, Size, Verify,
+    AttachOptions, Client, Config, Error, ErrorKind, ExecOptions, ExitStatus, Limits, Offer,
+    Report, Size, Verify,
 };
 use wsx_tests::cluster::Cluster;
 
-use crate::scenario::{Ended, LIMIT, cases, command, differences, input, pairs, read};
+use crate::scenario::{
+    EXPECT, Ended, LIMIT, cases, command, differences, input, pairs, read, verb,
+};
 
 #[tokio::test]
 async fn every_process_ends_as_the_list_says() {
     let cluster = Cluster::start().await.unwrap();
     let mut wrong = Vec::new();
-    for case in cases("embedded") {
-        match timeout(LIMIT, run(&case, cluster.kubeconfig())).await {
-            Ok(ended) => wrong.extend(differences(&case, &ended)),
-            Err(_) => wrong.push(format!("{}: not over within {LIMIT:?}", case["name"])),
-        }
+    for case in cases("process.json", "embedded") {
+        wrong.extend(outcome(&case, &cluster).await);
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[tokio::test]
+async fn every_attach_ends_as_the_list_says() {
+    let mut wrong = Vec::new();
+    // Most of them wait.
+    for some in cases("attach.json", "embedded").chunks(8) {
+        let mut all = JoinSet::new();
+        for case in some.to_vec() {
+            all.spawn(async move {
+                let cluster = Cluster::start().await.unwrap();
+                outcome(&case, &cluster).await
+            });
+        }
+        wrong.extend(all.join_all().await.concat());
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Runs a case, and returns what is not as expected.
+async fn outcome(case: &Value, cluster: &Cluster) -> Vec<String> {
+    match timeout(LIMIT, run(case, cluster.kubeconfig())).await {
+        Ok(ended) => differences(case, &ended),
+        Err(_) => vec![format!("{}: not over within {LIMIT:?}", case["name"])],
+    }
 }
 
 #[test]
@@ -57,6 +83,20 @@ fn every_difference_is_noticed() {
     assert_eq!(seen("out", b"\0", json!({"code": 0})), 2);
 }
 
+#[test]
+fn a_name_that_nobody_compares_is_noticed() {
+    let ended = |stdout: &str| Ended {
+        stdout: stdout.into(),
+        stderr: Vec::new(),
+        facts: json!({"code": 0}).as_object().unwrap().clone(),
+    };
+    let case = json!({"name": "x", "expect": {"code": 0, "bogus": 1}});
+    assert_eq!(differences(&case, &ended("")), ["x: nobody compares bogus"]);
+    let case = json!({"name": "x", "expect": {"code": 0, "stdout": {"begin": "tick 1"}}});
+    assert_eq!(differences(&case, &ended("tick 1\ntick")), [""; 0]);
+    assert_eq!(differences(&case, &ended("tick")).len(), 1);
+}
+
 /// A misspelt name would be a check that never fails.
 #[test]
 fn every_name_in_the_list_is_known() {
@@ -72,34 +112,29 @@ fn every_name_in_the_list_is_known() {
         names.iter().map(|&name| name.to_owned()).collect()
     };
     let keys = known(&[
-        "name", "context", "connect", "target", "command", "options", "input", "expect", "only",
-    ]);
-    let facts = known(&[
-        "stdout",
-        "stderr",
-        "code",
-        "kind",
-        "confidence",
-        "protocol",
-        "close_code",
-        "http_status",
-        "reason",
+        "name", "verb", "context", "connect", "target", "command", "options", "input", "expect",
+        "only",
     ]);
     let mut names = BTreeSet::new();
-    let file = read("scenarios/process.json");
-    for case in file["cases"].as_array().unwrap() {
+    let files = ["process", "attach"].map(|file| read(&format!("scenarios/{file}.json")));
+    for case in files
+        .iter()
+        .flat_map(|file| file["cases"].as_array().unwrap())
+    {
         let name = case["name"].as_str().unwrap();
-        assert!(names.insert(name), "{name}: twice");
+        let verb = verb(case);
+        assert!(matches!(verb, "exec" | "attach"), "{name}: {verb}");
+        assert!(names.insert((verb, name)), "{name}: twice");
         let options = case.get("options").unwrap_or(&Value::Null);
         let expect = &case["expect"];
         for (given, known) in [
             (case, &keys),
-            (expect, &facts),
+            (&case["expect"], &known(&EXPECT)),
             (
                 case.get("connect").unwrap_or(&Value::Null),
                 &listed("connect"),
             ),
-            (options, &listed("exec")),
+            (options, &listed(verb)),
             (
                 options.get("timeouts").unwrap_or(&Value::Null),
                 &listed("timeouts"),
@@ -130,16 +165,25 @@ async fn run(case: &Value, kubeconfig: &Path) -> Ended {
     let begun = async {
         let client = Client::connect(config(case, kubeconfig)).await?;
         let target = case["target"].as_str().unwrap();
+        if verb(case) == "attach" {
+            let mut attach = AttachOptions::default();
+            attach.streams = options(case)?;
+            return client.attach(target, attach).await;
+        }
         client.exec(target, command(case), options(case)?).await
     };
     let process = match begun.await {
         Ok(process) => process,
         Err(error) => return ended(Bytes::new(), Bytes::new(), Err(error), None),
     };
+    let has_terminal = process.has_terminal();
     let all = process
         .communicate(input(case).unwrap_or_default().into(), None)
         .await;
-    ended(all.stdout, all.stderr, all.status, Some(all.report))
+    let mut ended = ended(all.stdout, all.stderr, all.status, Some(all.report));
+    let has_terminal = ("has_terminal".to_owned(), json!(has_terminal));
+    ended.facts.extend([has_terminal]);
+    ended
 }
 
 fn ended(

@@ -16,6 +16,7 @@ from ._options import (
     Command,
     CompletedProcess,
     ConnectOptions,
+    ExecOptions,
     Input,
     Notify,
     Path,
@@ -280,14 +281,43 @@ class AsyncClient(ClientBase):
         )
         await self._renew()
         native = await drive(self._exec(target, command, options))
-        process = AsyncProcess(native, target)
-        if stdin == PIPE and native.stdin is not None:
-            process.stdin = AsyncWriter(native.stdin)
-        process.stdout = process._reader(AsyncReader, native.stdout, stdout == PIPE)
-        process.stderr = process._reader(AsyncReader, native.stderr, stderr == PIPE and not tty)
-        process._feed(stdin)
-        self._processes.add(process)
-        return process
+        return self._started(native, target, stdin, options)
+
+    async def attach(
+        self,
+        target: str,
+        *,
+        namespace: str | None = None,
+        container: str | None = None,
+        stdin: Input = None,
+        stdout: int = PIPE,
+        stderr: int = PIPE,
+        tty: bool = False,
+        size: tuple[int, int] | None = None,
+        protocol: Protocol = "auto",
+        timeouts: Timeouts | None = None,
+    ) -> AsyncProcess:
+        """Joins the main process of a container of `target`: its output from now on, and its input where it has one.
+
+        The exit code is the container's own; a stream that ends while the container runs on is
+        `ConnectionLostError`. The terminal is the container's, whatever `tty` says: `process.has_terminal` tells.
+        `InvalidError` when `stdin` is asked of a container that was made without. When it is cancelled the
+        connection is closed, and the process goes on.
+        """
+        options = exec_options(
+            namespace=namespace,
+            container=container,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            tty=tty,
+            size=size,
+            protocol=protocol,
+            timeouts=timeouts,
+        )
+        await self._renew()
+        native = await drive(self._attach(target, options))
+        return self._started(native, target, stdin, options)
 
     @overload
     async def run(
@@ -379,6 +409,16 @@ class AsyncClient(ClientBase):
         await drive(self._end())
 
     aclose = close
+
+    def _started(self, native: _native.Process, target: str, stdin: Input, options: ExecOptions) -> AsyncProcess:
+        process = AsyncProcess(native, target)
+        if stdin == PIPE and native.stdin is not None:
+            process.stdin = AsyncWriter(native.stdin)
+        process.stdout = process._reader(AsyncReader, native.stdout, options.stdout)
+        process.stderr = process._reader(AsyncReader, native.stderr, options.stderr and not native.has_terminal)
+        process._feed(stdin)
+        self._processes.add(process)
+        return process
 
     async def _renew(self) -> None:
         if self._given is not None:

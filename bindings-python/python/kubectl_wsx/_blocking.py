@@ -7,6 +7,7 @@ from collections import deque
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
+from . import _native
 from ._kubernetes import refresh
 from ._options import (
     PIPE,
@@ -14,6 +15,7 @@ from ._options import (
     Command,
     CompletedProcess,
     ConnectOptions,
+    ExecOptions,
     Input,
     Notify,
     Path,
@@ -271,14 +273,42 @@ class Client(ClientBase):
         )
         self._renew()
         native = self._block(self._exec(target, command, options))
-        process = Process(native, target)
-        if stdin == PIPE and native.stdin is not None:
-            process.stdin = Writer(native.stdin)
-        process.stdout = process._reader(Reader, native.stdout, stdout == PIPE)
-        process.stderr = process._reader(Reader, native.stderr, stderr == PIPE and not tty)
-        process._feed(stdin)
-        self._processes.add(process)
-        return process
+        return self._started(native, target, stdin, options)
+
+    def attach(
+        self,
+        target: str,
+        *,
+        namespace: str | None = None,
+        container: str | None = None,
+        stdin: Input = None,
+        stdout: int = PIPE,
+        stderr: int = PIPE,
+        tty: bool = False,
+        size: tuple[int, int] | None = None,
+        protocol: Protocol = "auto",
+        timeouts: Timeouts | None = None,
+    ) -> Process:
+        """Joins the main process of a container of `target`: its output from now on, and its input where it has one.
+
+        The exit code is the container's own; a stream that ends while the container runs on is
+        `ConnectionLostError`. The terminal is the container's, whatever `tty` says: `process.has_terminal` tells.
+        `InvalidError` when `stdin` is asked of a container that was made without.
+        """
+        options = exec_options(
+            namespace=namespace,
+            container=container,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            tty=tty,
+            size=size,
+            protocol=protocol,
+            timeouts=timeouts,
+        )
+        self._renew()
+        native = self._block(self._attach(target, options))
+        return self._started(native, target, stdin, options)
 
     @overload
     def run(
@@ -368,6 +398,16 @@ class Client(ClientBase):
     def close(self) -> None:
         """Closes the client and all its processes. Again does nothing."""
         self._block(self._end())
+
+    def _started(self, native: _native.Process, target: str, stdin: Input, options: ExecOptions) -> Process:
+        process = Process(native, target)
+        if stdin == PIPE and native.stdin is not None:
+            process.stdin = Writer(native.stdin)
+        process.stdout = process._reader(Reader, native.stdout, options.stdout)
+        process.stderr = process._reader(Reader, native.stderr, options.stderr and not native.has_terminal)
+        process._feed(stdin)
+        self._processes.add(process)
+        return process
 
     def _renew(self) -> None:
         if self._given is not None:

@@ -1,4 +1,4 @@
-"""What is passed to `connect`, `exec` and `run`, and what comes back: plain values.
+"""What is passed to `connect`, `exec`, `attach` and `run`, and what comes back: plain values.
 
 Absent (None) stays absent down to the core, which holds the defaults.
 """

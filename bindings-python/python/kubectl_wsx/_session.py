@@ -61,6 +61,11 @@ class ProcessBase:
         """The subprotocol that was agreed, such as "v5.channel.k8s.io"."""
         return self._native.protocol
 
+    @property
+    def has_terminal(self) -> bool:
+        """Whether the remote process has a terminal: its error output then arrives on stdout."""
+        return self._native.has_terminal
+
     def resize(self, columns: int, rows: int) -> None:
         """Says the terminal's new size; of several that wait only the last is sent."""
         self._native.resize(columns, rows)
@@ -209,6 +214,10 @@ class ClientBase:
         process: _native.Process = yield from finished(self._entered().exec(target, words(command), options))
         return process
 
+    def _attach(self, target: str, options: ExecOptions) -> Steps[_native.Process]:
+        process: _native.Process = yield from finished(self._entered().attach(target, options))
+        return process
+
     def _run(
         self, target: str, command: Command, options: ExecOptions, input: Buffer | None, limit: int | None
     ) -> Steps[tuple[int, str, bytes, bytes]]:
@@ -236,9 +245,9 @@ def exec_options(
     tty: bool,
     size: tuple[int, int] | None,
     protocol: str,
-    verify: str,
-    preflight: bool,
     timeouts: Timeouts | None,
+    verify: str = "auto",
+    preflight: bool = True,
 ) -> ExecOptions:
     """Returns what to ask of the core."""
     return ExecOptions(

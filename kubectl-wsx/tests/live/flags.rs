@@ -7,46 +7,51 @@ use serde_json::{Value, json};
 use crate::scenario::read;
 use crate::support::{bare, run, words};
 
+const VERBS: [&str; 2] = ["exec", "attach"];
+
 #[test]
 fn the_flags_are_those_of_the_table() {
-    assert_eq!(differences(&read("vectors/api.json"), &flags()), [""; 0]);
+    let api = read("vectors/api.json");
+    for verb in VERBS {
+        assert_eq!(differences(&api, verb, &flags(verb)), [""; 0], "{verb}");
+    }
 }
 
 #[test]
 fn a_bogus_name_in_the_table_is_noticed() {
-    let flags = flags();
-    for (pointer, bogus) in [
-        (
-            "/options/connect",
-            json!({"name": "bogus", "default": null}),
-        ),
-        ("/options/exec", json!({"name": "bogus", "default": null})),
-        ("/options/run", json!({"name": "bogus", "default": null})),
-        (
-            "/options/timeouts",
-            json!({"name": "bogus", "default": null}),
-        ),
-        ("/cli_only", json!("--bogus")),
+    let flags = VERBS.map(|verb| (verb, flags(verb)));
+    let option = || json!({"name": "bogus", "default": null});
+    for (pointer, bogus, wrong) in [
+        ("/options/connect", option(), 2),
+        ("/options/exec", option(), 1),
+        ("/options/attach", option(), 1),
+        ("/options/run", option(), 1),
+        ("/options/timeouts", option(), 2),
+        ("/cli_only/all", json!("--bogus"), 2),
+        ("/cli_only/exec", json!("--bogus"), 1),
+        ("/cli_only/attach", json!("--bogus"), 1),
     ] {
         let mut api = read("vectors/api.json");
-        api.pointer_mut(pointer)
-            .unwrap()
-            .as_array_mut()
-            .unwrap()
-            .push(bogus);
-        assert_eq!(differences(&api, &flags).len(), 1, "{pointer}");
+        let list = api.pointer_mut(pointer).unwrap().as_array_mut().unwrap();
+        list.push(bogus);
+        let found = flags
+            .iter()
+            .flat_map(|(verb, flags)| differences(&api, verb, flags));
+        assert_eq!(found.count(), wrong, "{pointer}");
     }
 }
 
 #[test]
 fn a_bogus_flag_or_default_is_noticed() {
     let api = read("vectors/api.json");
-    let mut more = flags();
-    more.insert("--bogus".to_owned(), None);
-    assert_eq!(differences(&api, &more).len(), 1);
-    let mut other = flags();
-    other.insert("--stall-timeout".to_owned(), Some("29m".to_owned()));
-    assert_eq!(differences(&api, &other).len(), 1);
+    for verb in VERBS {
+        let mut more = flags(verb);
+        more.insert("--bogus".to_owned(), None);
+        assert_eq!(differences(&api, verb, &more).len(), 1);
+        let mut other = flags(verb);
+        other.insert("--stall-timeout".to_owned(), Some("29m".to_owned()));
+        assert_eq!(differences(&api, verb, &other).len(), 1);
+    }
 }
 
 /// Returns the flag of an option by the rule of the table; some have none.
@@ -64,9 +69,9 @@ pub(crate) fn flag(option: &Value) -> Option<String> {
 /// Flags by name, each with the default that its help names.
 type Flags = BTreeMap<String, Option<String>>;
 
-/// Reads the flags of `exec` and those of all commands from what the binary says of itself.
-fn flags() -> Flags {
-    ["exec --help", "options"]
+/// Reads the flags of a verb and those of all commands from what the binary says of itself.
+fn flags(verb: &str) -> Flags {
+    [&*format!("{verb} --help"), "options"]
         .into_iter()
         .flat_map(|line| {
             let help = run(&mut bare(words(line)));
@@ -93,12 +98,15 @@ fn named(line: &str) -> Option<(String, Option<String>)> {
     ))
 }
 
-/// Returns what is not the same in the table and in the help, one line each.
-fn differences(api: &Value, flags: &Flags) -> Vec<String> {
+/// Returns what is not the same in the table and in the help of a verb, one line each.
+fn differences(api: &Value, verb: &str, flags: &Flags) -> Vec<String> {
+    // `run` of the modules is `exec` to its end.
+    let run = (verb == "exec").then_some("run");
     let mut wrong = Vec::new();
     let mut known = Vec::new();
-    for option in ["connect", "exec", "run", "timeouts"]
-        .iter()
+    for option in ["connect", verb, "timeouts"]
+        .into_iter()
+        .chain(run)
         .flat_map(|table| api["options"][table].as_array().unwrap())
     {
         let Some(flag) = flag(option) else { continue };
@@ -117,7 +125,11 @@ fn differences(api: &Value, flags: &Flags) -> Vec<String> {
         }
         known.push(flag);
     }
-    for flag in api["cli_only"].as_array().unwrap() {
+    let only = &api["cli_only"];
+    for flag in ["all", verb]
+        .into_iter()
+        .flat_map(|table| only[table].as_array().unwrap())
+    {
         let flag = flag.as_str().unwrap();
         if !flags.contains_key(flag) {
             wrong.push(format!("{flag} is in the table only"));

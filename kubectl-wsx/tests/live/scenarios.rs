@@ -1,4 +1,4 @@
-//! `tests/scenarios/process.json` through the real binary: how it ended is read from its status file.
+//! `tests/scenarios/process.json` and `attach.json` through the real binary: how it ended is read from its status file.
 
 use std::fs::{self, File};
 use std::os::fd::OwnedFd;
@@ -12,13 +12,28 @@ use serde_json::{Map, Value, json};
 
 use crate::flags::flag;
 use crate::judge::fixture::{Fixture, Translate};
-use crate::scenario::{Ended, LIMIT, cases, command, differences, input, pairs, read};
+use crate::scenario::{Ended, LIMIT, cases, command, differences, input, pairs, read, verb};
 use crate::support::{PATIENCE, Run, at, cluster, finish, run_with};
 
 #[test]
 fn every_process_ends_as_the_list_says() {
     let cluster = cluster();
-    run_all(cases("embedded"), cluster.kubeconfig());
+    let unsaid = run_all(&cases("process.json", "embedded"), cluster.kubeconfig());
+    assert_eq!(unsaid, UNSAID);
+}
+
+#[test]
+fn every_attach_ends_as_the_list_says() {
+    let mut unsaid = Vec::new();
+    // Most of them wait.
+    for some in cases("attach.json", "embedded").chunks(8) {
+        std::thread::scope(|scope| {
+            let run = |case| scope.spawn(move || run_all(&[case], cluster().kubeconfig()));
+            let threads: Vec<_> = some.iter().cloned().map(run).collect();
+            unsaid.extend(threads.into_iter().flat_map(|one| one.join().unwrap()));
+        });
+    }
+    assert_eq!(unsaid, UNSAID_OF_ATTACH);
 }
 
 #[test]
@@ -28,20 +43,21 @@ fn every_process_ends_as_the_list_says_on_real_kubernetes() {
         println!("SKIPPED: the real Kubernetes is not built (needs Go; `make judge` builds it)");
         return;
     };
-    let mut cases = cases("real");
+    let mut cases = cases("process.json", "real");
     for case in &mut cases {
         let names = case.as_object_mut().unwrap();
         names.entry("context").or_insert_with(|| json!("full"));
     }
-    run_all(cases, &fixture.kubeconfig);
+    assert_eq!(run_all(&cases, &fixture.kubeconfig), UNSAID);
 }
 
-fn run_all(cases: Vec<Value>, kubeconfig: &Path) {
+/// Runs the cases that can be said, and returns the names of the others.
+fn run_all(cases: &[Value], kubeconfig: &Path) -> Vec<String> {
     let api = read("vectors/api.json");
     let (mut unsaid, mut wrong) = (Vec::new(), Vec::new());
-    for case in &cases {
+    for case in cases {
         let Some(arguments) = arguments(&api, case) else {
-            unsaid.push(word(&case["name"]));
+            unsaid.push(word(&case["name"]).to_owned());
             continue;
         };
         let begin = Instant::now();
@@ -51,7 +67,7 @@ fn run_all(cases: Vec<Value>, kubeconfig: &Path) {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert_eq!(unsaid, UNSAID);
+    unsaid
 }
 
 /// Cases for modules only: there is no flag for it, no argument with a NUL, and a terminal of the
@@ -63,10 +79,16 @@ const UNSAID: [&str; 5] = [
     "no streams at all",
     "a terminal of no size",
 ];
+const UNSAID_OF_ATTACH: [&str; 4] = [
+    "stdout is not wanted",
+    "stderr is not wanted",
+    "no streams at all",
+    "a terminal of no size",
+];
 
 /// Returns the flags, the target and the command; nothing when one of them cannot be said.
 fn arguments(api: &Value, case: &Value) -> Option<Vec<String>> {
-    let mut line = vec!["exec".to_owned(), "--quiet".to_owned()];
+    let mut line = vec![verb(case).to_owned(), "--quiet".to_owned()];
     line.extend(
         case.get("context")
             .map(|context| format!("--context={}", word(context))),
@@ -75,7 +97,7 @@ fn arguments(api: &Value, case: &Value) -> Option<Vec<String>> {
     let timeouts = case.get("options").unwrap_or(&Value::Null);
     for (table, given) in [
         ("connect", pairs(case, "connect")),
-        ("exec", pairs(case, "options")),
+        (verb(case), pairs(case, "options")),
         ("timeouts", pairs(timeouts, "timeouts")),
     ] {
         for (name, value) in given {
@@ -96,8 +118,10 @@ fn arguments(api: &Value, case: &Value) -> Option<Vec<String>> {
         }
     }
     line.push(word(&case["target"]).to_owned());
-    line.push("--".to_owned());
-    line.extend(command(case));
+    if verb(case) == "exec" {
+        line.push("--".to_owned());
+        line.extend(command(case));
+    }
     (!line.iter().any(|word| word.contains('\0'))).then_some(line)
 }
 
