@@ -34,6 +34,8 @@ struct State {
     lines: Vec<String>,
     old: Vec<String>,
     restarts: u32,
+    /// So many answers still show a restart less.
+    stale: u32,
     running: bool,
     script: VecDeque<Act>,
     upgrades: bool,
@@ -69,6 +71,7 @@ impl Kubelet {
             lines: lines(0..written),
             old: Vec::new(),
             restarts: 0,
+            stale: 0,
             running: true,
             script: script.iter().copied().collect(),
             upgrades: true,
@@ -92,7 +95,12 @@ impl Kubelet {
             all.find(|(key, _)| *key == name).map(|(_, value)| value)
         };
         if !path.ends_with("/log") {
-            return Reply::json(&state.pod());
+            let mut pod = state.pod();
+            if state.restarts > 0 && state.stale > 0 {
+                state.stale -= 1;
+                pod["status"]["containerStatuses"][0]["restartCount"] = (state.restarts - 1).into();
+            }
+            return Reply::json(&pod);
         }
         let all = match option("previous") {
             Some(_) => &state.old,
@@ -558,4 +566,26 @@ async fn what_the_server_says_of_a_log_is_its_end() {
         .since_time("2026-11-21T12:00:00Z".to_owned());
     let error = client.logs("web-0", both).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
+}
+
+#[tokio::test]
+async fn a_restart_of_which_the_pod_tells_late_repeats_nothing() {
+    let script = [Act::Restart, Act::Polite(usize::MAX), Act::Hang];
+    let kubelet = Kubelet::new(300, &script);
+    kubelet.0.lock().unwrap().stale = 3;
+    let (_server, home) = kubelet.serve().await;
+    let client = home.client().await.unwrap();
+    let mut logs = client.logs("web-0", follow()).await.unwrap();
+    let (shown, _) = read(&mut logs, |shown| shown.contains("line 1002 ")).await;
+    assert_eq!(shown, text(0..300) + &text(1000..1003));
+    kubelet.0.lock().unwrap().lines.push(line(1003));
+    let (shown, events) = read(&mut logs, |shown| shown.contains("line 1003 ")).await;
+    assert_eq!(shown, text(1003..1004));
+    assert!(
+        events.contains(&LogEvent::Restarted {
+            count: 1,
+            unseen: 0
+        }),
+        "{events:?}"
+    );
 }

@@ -19,6 +19,8 @@ use crate::session::logs::{Finish, LogEvent};
 const OUTAGE: Duration = Duration::from_secs(2);
 /// The longest pause between two requests to a server that answers with errors.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// The status of a pod is this old at most (the kubelet tells changes at once, and all every 10 s).
+const STALE: Duration = Duration::from_secs(30);
 /// How many refusals that look final are taken for a server that is still starting.
 const REFUSALS: u32 = 6;
 /// How many short replies in a row are told.
@@ -66,7 +68,13 @@ impl Pump {
         if !self.opened && !self.options.forever {
             return Err(error);
         }
-        if self.draining && matches!(error.http_status(), Some(400 | 404)) {
+        let gone = match error.http_status() {
+            Some(400) => true,
+            // A kubelet that was started a moment ago does not know its pods yet.
+            Some(404) => self.failures >= SHORT_REPLIES,
+            _ => false,
+        };
+        if self.draining && gone {
             // The rest of the old run is gone with its file.
             self.gap();
             self.next_run(0);
@@ -130,6 +138,16 @@ impl Pump {
         };
         match old.instance.change(&now.instance) {
             Change::Same => {}
+            Change::Restarted if self.strange.is_some_and(|at| at.elapsed() < STALE) => {
+                // What was shown since the hole was of this run already: nothing of it comes again.
+                self.event(LogEvent::Gap {
+                    certain: false,
+                    from: self.last,
+                    to: None,
+                });
+                self.next_run(0);
+                self.skip = self.last;
+            }
             Change::Restarted if !self.draining && !complete => {
                 self.resume.drain();
                 self.draining = true;
@@ -168,6 +186,7 @@ impl Pump {
 
     fn start_anew(&mut self) {
         self.draining = false;
+        (self.strange, self.skip) = (None, None);
         self.shown = true;
         self.lost = None;
         self.resume = Resume::new(Start::Beginning, true, self.server.log_budget());

@@ -64,6 +64,10 @@ pub(super) struct Pump {
     /// Whether any line was shown, and the time of the last one.
     shown: bool,
     last: Option<i64>,
+    /// When a hole was told after which another run may have been shown: the pod tells late of restarts.
+    strange: Option<Instant>,
+    /// Lines up to this time were shown under the name of the run before.
+    skip: Option<i64>,
     /// Set while the rest of a run is read that the container has left behind.
     draining: bool,
     /// Since when the connection is lost, and why, until that is told.
@@ -139,6 +143,8 @@ impl Pump {
             opened: false,
             shown: false,
             last: None,
+            strange: None,
+            skip: None,
             draining: false,
             lost: None,
             failures: 0,
@@ -349,7 +355,9 @@ impl Pump {
     /// Takes one line; returns what else than showing it is to be done.
     fn step(&mut self, line: Line) -> Step {
         match self.resume.line(line) {
+            Step::Show(line) if self.skip.is_some() && line.timestamp <= self.skip => Step::Wait,
             Step::Show(line) => {
+                self.skip = None;
                 self.tell();
                 self.failures = 0;
                 self.show(&line);
@@ -394,6 +402,7 @@ impl Pump {
                 after,
                 before,
             } = notice;
+            self.strange = certain.then(Instant::now).or(self.strange);
             self.event(LogEvent::Gap {
                 certain,
                 from: after,
