@@ -34,7 +34,8 @@ async fn every_attach_ends_as_the_list_says() {
     // Most of them wait.
     for some in cases("attach.json", "embedded").chunks(8) {
         let mut all = JoinSet::new();
-        for case in some.to_vec() {
+        for case in some {
+            let case = case.clone();
             all.spawn(async move {
                 let cluster = Cluster::start().await.unwrap();
                 outcome(&case, &cluster).await
