@@ -589,3 +589,71 @@ async fn a_restart_of_which_the_pod_tells_late_repeats_nothing() {
         "{events:?}"
     );
 }
+
+/// The kubelet answers a follow with the first line, not before (Go's HTTP server sends the head with it).
+#[tokio::test]
+async fn a_log_without_a_line_is_waited_for_while_its_server_is_there() {
+    for dead in [false, true] {
+        let kubelet = Kubelet::new(20, &[Act::Hang]);
+        let (asked, inner) = (AtomicUsize::new(0), kubelet.clone());
+        let server = Server::start(move |head| {
+            if head.contains("/version") {
+                return match dead {
+                    true => Reply::Silence,
+                    false => Reply::json(&json!({"gitVersion": "v1"})),
+                };
+            }
+            match head.contains("follow") && asked.fetch_add(1, Ordering::SeqCst) == 0 {
+                true => Reply::Silence,
+                false => inner.answer(head),
+            }
+        })
+        .await;
+        let home = Home::new(&server.url(), "", "");
+        let client = home.client().await.unwrap();
+        let short = Duration::from_millis(300);
+        let limits = Limits::default().connect(short).keepalive_timeout(short);
+        let mut logs = client.logs("web-0", follow().limits(limits)).await.unwrap();
+        if dead {
+            let (shown, events) = read(&mut logs, |shown| shown.contains("line 19 ")).await;
+            assert_eq!((shown, reconnects(&events)), (text(0..20), 1));
+        } else {
+            let waiting = timeout(3 * short, logs.next_batch(&mut Vec::new())).await;
+            assert!(waiting.is_err());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_log_that_is_silent_over_http_is_asked_for_again_without_a_word() {
+    let kubelet = Kubelet::new(20, &[]);
+    let (_server, home) = kubelet.serve().await;
+    let client = home.client().await.unwrap();
+    let limits = Limits::default().keepalive_timeout(Duration::from_millis(200));
+    let options = follow().protocol(LogProtocol::Http).limits(limits);
+    let mut logs = client.logs("web-0", options).await.unwrap();
+    read(&mut logs, |shown| shown.contains("line 19 ")).await;
+    kubelet.0.lock().unwrap().lines.push(line(20));
+    let (shown, events) = read(&mut logs, |shown| shown.contains("line 20 ")).await;
+    assert_eq!((shown, events), (text(20..21), vec![]));
+}
+
+#[tokio::test]
+async fn without_the_right_to_see_pods_an_end_is_not_known_to_be_one() {
+    let kubelet = Kubelet::new(20, &[Act::Polite(usize::MAX); 100]);
+    let inner = kubelet.clone();
+    let server = Server::start(move |head| match head.contains("/log") {
+        true => inner.answer(head),
+        false => Reply::status(403, "Forbidden", "pods \"web-0\" is forbidden"),
+    })
+    .await;
+    let home = Home::new(&server.url(), "", "");
+    let told = Told::default();
+    let config = home.config().observer(told.observer());
+    let client = home.client_with(config, &[]).await.unwrap();
+    let mut logs = client.logs("web-0", follow()).await.unwrap();
+    assert_eq!(read(&mut logs, to_the_end).await.0, text(0..20));
+    assert_eq!(logs.wait().await.unwrap_err().kind(), ErrorKind::Lost);
+    assert_eq!(told.lines().len(), 1, "{:?}", told.lines());
+    assert!(told.lines()[0].contains("restarts"));
+}

@@ -274,7 +274,12 @@ impl Pump {
         let opening = self.opener.open(&self.place.pod, &options, answers).await;
         let mut reply = match opening {
             Ok(reply) => reply,
-            Err(error) => return Turn::Refused(error),
+            Err(error) => {
+                // A log without a line yet, whose server went away while the first one was waited for.
+                let waited = begin.elapsed() >= self.options.limits.connect;
+                self.opened |= waited && error.kind() == ErrorKind::Lost;
+                return Turn::Refused(error);
+            }
         };
         self.opened = true;
         self.round_trip = begin.elapsed();
