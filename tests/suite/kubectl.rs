@@ -7,8 +7,11 @@ use std::sync::Once;
 use wsx_tests::cluster::Cluster;
 use wsx_tests::kubectl::{self, Kubectl};
 
+/// Cluster and judge.
+pub(crate) type Court = (Cluster, Kubectl);
+
 /// Cluster and judge, or `None` after saying that the judge is missing.
-fn court() -> Option<(Cluster, Kubectl)> {
+pub(crate) fn court() -> Option<Court> {
     let found = kubectl::find();
     // Past the capture of the test harness: a skipped judge must be seen.
     let said = match &found {
@@ -26,7 +29,7 @@ fn court() -> Option<(Cluster, Kubectl)> {
 }
 
 /// What a run gave: status, stdout, stderr.
-type Told = (Option<i32>, String, String);
+pub(crate) type Told = (Option<i32>, String, String);
 
 fn told(output: Output) -> Told {
     let text = |bytes| String::from_utf8(bytes).unwrap();
@@ -38,18 +41,18 @@ fn told(output: Output) -> Told {
 }
 
 /// Runs kubectl with these words.
-fn run((cluster, kubectl): &(Cluster, Kubectl), words: &str) -> Told {
+pub(crate) fn run((cluster, kubectl): &Court, words: &str) -> Told {
     told(kubectl.run(cluster.kubeconfig(), words.split(' ')))
 }
 
 /// Runs a shell script in `web-0`, container `app`.
-fn script((cluster, kubectl): &(Cluster, Kubectl), script: &str) -> Told {
+fn script((cluster, kubectl): &Court, script: &str) -> Told {
     let words = ["exec", "web-0", "-c", "app", "--", "sh", "-c", script];
     told(kubectl.run(cluster.kubeconfig(), words))
 }
 
 /// Runs kubectl with these words and this stdin.
-fn feed((cluster, kubectl): &(Cluster, Kubectl), words: &str, stdin: &[u8]) -> Told {
+fn feed((cluster, kubectl): &Court, words: &str, stdin: &[u8]) -> Told {
     let mut command = kubectl.command(cluster.kubeconfig(), words.split(' '));
     command
         .stdin(Stdio::piped())
@@ -64,7 +67,7 @@ fn feed((cluster, kubectl): &(Cluster, Kubectl), words: &str, stdin: &[u8]) -> T
     })
 }
 
-fn done(code: i32, stdout: &str, stderr: &str) -> Told {
+pub(crate) fn done(code: i32, stdout: &str, stderr: &str) -> Told {
     (Some(code), stdout.to_owned(), stderr.to_owned())
 }
 

@@ -88,33 +88,35 @@ impl Reply {
                 *left -= plain.len() as u64;
             }
             self.carrier.put(&plain, &mut out);
-            let mut sending =
-                std::pin::pin!(send(inlet.connection.clone(), std::mem::take(&mut out)));
             let mut pongs = Vec::new();
-            let mut sent = false;
-            while !sent {
-                let patience = deadline.map(|at| at + PATIENCE);
-                let event = tokio::select! {
-                    result = &mut sending => Event::Sent(result),
-                    event = self.carrier.listen(inlet) => event,
-                    how = cut_of(&mut self.follow), if cut.is_none() => Event::Cut(how),
-                    () = until(patience) => Event::Sent(Ok(())),
-                };
-                match event {
-                    Event::Sent(result) => {
-                        result?;
-                        sent = true;
+            {
+                let mut connection = inlet.connection.clone();
+                let mut sending = std::pin::pin!(send(&mut connection, &out));
+                loop {
+                    let patience = deadline.map(|at| at + PATIENCE);
+                    let event = tokio::select! {
+                        result = &mut sending => Event::Sent(result),
+                        event = self.carrier.listen(inlet) => event,
+                        how = cut_of(&mut self.follow), if cut.is_none() => Event::Cut(how),
+                        () = until(patience) => Event::Sent(Ok(())),
+                    };
+                    match event {
+                        Event::Sent(result) => {
+                            result?;
+                            break;
+                        }
+                        Event::Cut(how) => {
+                            cut = Some(how);
+                            deadline = Some(tokio::time::Instant::now());
+                        }
+                        Event::Ping(pong) => pongs.extend(pong),
+                        Event::Left(codes) => return self.leave(inlet, &codes).await,
+                        Event::Changed => {}
                     }
-                    Event::Cut(how) => {
-                        cut = Some(how);
-                        deadline = Some(tokio::time::Instant::now());
-                    }
-                    Event::Ping(pong) => pongs.extend(pong),
-                    Event::Left(codes) => return self.leave(inlet, &codes).await,
-                    Event::Changed => {}
                 }
             }
-            out = pongs;
+            out.clear();
+            out.append(&mut pongs);
             // What was written before the cut goes out first, where that does not take for ever.
             let flows = pull == Pull::Data && matches!(self.source, Source::File(_));
             let limited = self.limit.as_ref().is_some_and(|(left, _)| *left == 0);
@@ -155,7 +157,7 @@ impl Reply {
                 words.extend(wire::server_frame(FIN | CLOSE, &code.to_be_bytes()));
             }
             // Who has gone does not hear it.
-            let words = send(connection.clone(), words);
+            let words = send(&mut connection, &words);
             let _ = tokio::time::timeout(PATIENCE, words).await;
         }
         connection.close().await;
@@ -228,25 +230,22 @@ impl Carrier {
         let mut connection = inlet.connection.clone();
         match (how, self) {
             (Cut::Eof, Self::Chunked) => {
-                send(connection, LAST_CHUNK.to_vec()).await?;
+                send(&mut connection, LAST_CHUNK).await?;
                 return Ok(true);
             }
             (Cut::Close(..), Self::Chunked) => {
-                send(connection.clone(), LAST_CHUNK.to_vec()).await?;
+                send(&mut connection, LAST_CHUNK).await?;
                 connection.close().await;
             }
             (Cut::Eof, Self::WebSocket { .. }) => {
                 let frame = wire::server_frame(FIN | CLOSE, &1000_u16.to_be_bytes());
-                send(connection.clone(), frame).await?;
+                send(&mut connection, &frame).await?;
                 connection.close().await;
             }
             (Cut::Close(code, reason), Self::WebSocket { .. }) => {
                 let payload = [&code.to_be_bytes(), reason.as_bytes()].concat();
-                send(
-                    connection.clone(),
-                    wire::server_frame(FIN | CLOSE, &payload),
-                )
-                .await?;
+                let frame = wire::server_frame(FIN | CLOSE, &payload);
+                send(&mut connection, &frame).await?;
                 connection.close().await;
             }
             (Cut::Fin, _) => {
@@ -274,8 +273,8 @@ pub(crate) async fn sever(inlet: &mut Inlet, how: Cut) -> io::Result<bool> {
     Carrier::Chunked.sever(inlet, how, None).await
 }
 
-async fn send(mut connection: Connection, bytes: Vec<u8>) -> io::Result<()> {
-    connection.write_all(&bytes).await?;
+async fn send(connection: &mut Connection, bytes: &[u8]) -> io::Result<()> {
+    connection.write_all(bytes).await?;
     connection.flush().await
 }
 
