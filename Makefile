@@ -35,7 +35,8 @@ check:
 	$(CARGO) clippy --quiet -p kubectl-wsx-core --no-default-features -- -D warnings
 	$(CARGO) clippy --quiet -p kubectl-wsx-core --no-default-features --features session -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --quiet --workspace --no-deps
-	sh -n scripts/demo.sh scripts/judges.sh scripts/lane.sh bench/modules/prepare.sh bindings-python/test.sh tests/real/build.sh .ci/run
+	for script in scripts/*.sh bench/modules/*.sh bindings-python/*.sh tests/real/*.sh; do sh -n $$script || exit 1; done
+	bash -n .ci/run
 	python3 -c 'import ast, sys; [ast.parse(open(file).read()) for file in sys.argv[1:]]' bench/*.py bench/modules/*.py
 
 # The newest Node comes as a package, too; npm 11 would ask about the install script of `node` itself.
