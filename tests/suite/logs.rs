@@ -124,7 +124,7 @@ fn one_stream_alone_takes_a_gate() {
     assert_eq!(split("stream=Stdout"), "one\ntwo halves\n\n");
     assert_eq!(split("stream=All&tailLines=2"), "three\n\n");
     let told = refused(&cluster, "split-logs", "own-0", "stream=Stderr&tailLines=2");
-    let text = "PodLogOptions \"own-0\" is invalid: : Forbidden: `tailLines` and specific `stream` \
+    let text = "PodLogOptions \"own-0\" is invalid: []: Forbidden: `tailLines` and specific `stream` \
                 are mutually exclusive for now";
     assert_eq!(told, (422, text.to_owned()));
     let told = refused(&cluster, "v1.36", "own-0", "stream=All");
@@ -159,7 +159,19 @@ fn what_makes_no_sense_is_refused_in_the_words_of_kubernetes() {
             "web-0",
             "sinceSeconds=1&sinceTime=2026-11-01T08:00:03Z",
             422,
-            ": Forbidden: at most one of `sinceTime` or `sinceSeconds` may be specified",
+            "[]: Forbidden: at most one of `sinceTime` or `sinceSeconds` may be specified",
+        ),
+        (
+            "web-0",
+            "tailLines=99999999999999999999",
+            400,
+            "strconv.ParseInt: parsing \"99999999999999999999\": value out of range",
+        ),
+        (
+            "web-0",
+            "sinceTime=2026-11-01",
+            400,
+            "parsing time \"2026-11-01\" as \"2006-01-02T15:04:05Z07:00\": cannot parse \"\" as \"T\"",
         ),
         (
             "web-0",

@@ -3,6 +3,8 @@
 //! Lives here: kubernetes 1.36.3 `PodLogOptions` in a query, its validation and the words of it. Never
 //! here: pods.
 
+use std::num::IntErrorKind;
+
 use serde_json::{Value, json};
 
 use super::stamp::{self, Nanoseconds, SECOND};
@@ -46,17 +48,24 @@ impl Options {
     ) -> Result<Self, Response> {
         let integer = |parameter: &str| match request.parameter(parameter) {
             None => Ok(None),
-            Some(text) => text.parse::<i64>().map(Some).map_err(|_| {
-                let text = format!("strconv.ParseInt: parsing \"{text}\": invalid syntax");
+            Some(text) => text.parse::<i64>().map(Some).map_err(|error| {
+                let why = match error.kind() {
+                    IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => "value out of range",
+                    _ => "invalid syntax",
+                };
+                let text = format!("strconv.ParseInt: parsing \"{text}\": {why}");
                 Response::bad_request(&text)
             }),
         };
         let since_time = match request.parameter("sinceTime") {
             None | Some("" | "null") => None,
             Some(text) => Some(stamp::parse(text).ok_or_else(|| {
-                let first = "parsing time";
-                let rest = "as \"2006-01-02T15:04:05Z07:00\": cannot parse";
-                Response::bad_request(&format!("{first} \"{text}\" {rest} \"{text}\" as \"2006\""))
+                let layout = "2006-01-02T15:04:05Z07:00";
+                let (rest, part) = unparsed(text);
+                let text = format!(
+                    "parsing time \"{text}\" as \"{layout}\": cannot parse \"{rest}\" as \"{part}\""
+                );
+                Response::bad_request(&text)
             })?),
         };
         let (tail_lines, limit_bytes) = (integer("tailLines")?, integer("limitBytes")?);
@@ -83,7 +92,7 @@ impl Options {
         match (since_seconds, since_time) {
             (Some(_), Some(_)) => {
                 let text = "at most one of `sinceTime` or `sinceSeconds` may be specified";
-                faults.push(forbidden("", text));
+                faults.push(forbidden("[]", text));
             }
             (Some(seconds @ ..1), None) => {
                 faults.push(invalid("sinceSeconds", seconds, "must be greater than 0"));
@@ -108,7 +117,7 @@ impl Options {
                 }
                 if chosen != Some(Stream::All) && tail_lines.is_some() {
                     let text = "`tailLines` and specific `stream` are mutually exclusive for now";
-                    faults.push(forbidden("", text));
+                    faults.push(forbidden("[]", text));
                 }
             }
             None => {}
@@ -138,6 +147,25 @@ impl Options {
     }
 }
 
+/// Where Go's reading of a time stops, and for want of what.
+fn unparsed(text: &str) -> (&str, &'static str) {
+    let mut rest = text;
+    for part in [
+        "2006", "-", "01", "-", "02", "T", "15", ":", "04", ":", "05",
+    ] {
+        let digits = part.as_bytes()[0].is_ascii_digit();
+        let fits = rest.get(..part.len()).filter(|word| match digits {
+            true => word.bytes().all(|byte| byte.is_ascii_digit()),
+            false => *word == part,
+        });
+        if fits.is_none() {
+            return (rest, part);
+        }
+        rest = &rest[part.len()..];
+    }
+    (rest, "Z07:00")
+}
+
 fn refusal(name: &str, faults: &[(String, &str, String)]) -> Response {
     let texts: Vec<String> = faults
         .iter()
@@ -149,13 +177,7 @@ fn refusal(name: &str, faults: &[(String, &str, String)]) -> Response {
     };
     let causes: Vec<Value> = faults
         .iter()
-        .map(|(field, reason, text)| {
-            let mut cause = json!({"reason": reason, "message": text});
-            if !field.is_empty() {
-                cause["field"] = field.as_str().into();
-            }
-            cause
-        })
+        .map(|(field, reason, text)| json!({"reason": reason, "message": text, "field": field}))
         .collect();
     let message = format!("PodLogOptions \"{name}\" is invalid: {text}");
     let details = json!({"name": name, "kind": "PodLogOptions", "causes": causes});
