@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::{Either, select};
+use http::header::CONTENT_TYPE;
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper_util::rt::TokioIo;
@@ -114,16 +115,25 @@ impl Opener {
             LogProtocol::Auto => LogSubprotocol::Binary,
             LogProtocol::Only(subprotocol) => subprotocol,
         };
-        let error = match self.upgrade(&request, subprotocol, answer).await {
-            Err(error) if self.protocol == LogProtocol::Auto && is_refusal(&error) => error,
+        let auto = self.protocol == LogProtocol::Auto;
+        let (reply, reason) = match self.upgrade(&request, subprotocol, answer).await {
+            Ok(reply @ Reply::Http(_)) if auto => {
+                let reason = "something on the way removed the Upgrade header";
+                (reply, reason.to_owned())
+            }
+            Ok(Reply::Http(_)) => {
+                let message = "the server answered with plain HTTP, not with an upgrade";
+                return Err(Error::new(ErrorKind::Upgrade, message)
+                    .because("a proxy on the way removed the Upgrade header"));
+            }
+            // What is refused over HTTP, too, is refused for a reason of its own.
+            Err(error) if auto && is_refusal(&error) => {
+                (self.plain(&request, answer).await?, error.report())
+            }
             result => return result,
         };
-        // What is refused over HTTP, too, is refused for a reason of its own.
-        let reply = self.plain(&request, answer).await?;
         self.protocol = LogProtocol::Http;
-        self.server.tell(&Notice::LogFallback {
-            reason: error.report(),
-        });
+        self.server.tell(&Notice::LogFallback { reason });
         Ok(reply)
     }
 
@@ -142,7 +152,7 @@ impl Opener {
 
     async fn plain(&self, request: &Request<()>, answer: Option<Duration>) -> Result<Reply> {
         let answer = self.send(request, answer).await?;
-        if answer.status() == StatusCode::OK {
+        if is_log(&answer) {
             return Ok(Reply::Http(answer.into_body()));
         }
         let answer = self.server.refusal(answer, self.limits.connect).await;
@@ -165,6 +175,9 @@ impl Opener {
             .headers_mut()
             .extend(handshake::headers_for(&key, &names));
         let answer = self.send(&request, answer).await?;
+        if is_log(&answer) {
+            return Ok(Reply::Http(answer.into_body()));
+        }
         if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
             let answer = self.server.refusal(answer, self.limits.connect).await;
             if answer.is_subprotocol_refusal() {
@@ -189,6 +202,13 @@ impl Opener {
             dial,
         )))
     }
+}
+
+/// Tells whether an answer is a log: a login page is answered with 200, too.
+fn is_log(answer: &Response<Body>) -> bool {
+    let kind = answer.headers().get(CONTENT_TYPE);
+    let is_page = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
+    answer.status() == StatusCode::OK && !is_page
 }
 
 /// Tells whether an upgrade was answered, but not by what makes every other request useless, too.

@@ -38,7 +38,8 @@ struct State {
     stale: u32,
     running: bool,
     script: VecDeque<Act>,
-    upgrades: bool,
+    /// False: answered with 403; absent: the header is removed on the way.
+    upgrades: Option<bool>,
 }
 
 /// A cluster with one pod.
@@ -74,7 +75,7 @@ impl Kubelet {
             stale: 0,
             running: true,
             script: script.iter().copied().collect(),
-            upgrades: true,
+            upgrades: Some(true),
         };
         Self(Arc::new(Mutex::new(state)), Arc::default())
     }
@@ -118,9 +119,10 @@ impl Kubelet {
             return Reply::of("200 OK", "", &body);
         }
         let protocol = header(head, "sec-websocket-protocol").first().copied();
-        if protocol.is_some() && !state.upgrades {
+        if protocol.is_some() && state.upgrades == Some(false) {
             return Reply::of("403 Forbidden", "", "");
         }
+        let protocol = protocol.filter(|_| state.upgrades.is_some());
         self.1.fetch_add(1, Ordering::SeqCst);
         let act = state.script.pop_front().unwrap_or(Act::Hang);
         let sent = match act {
@@ -294,30 +296,51 @@ async fn following_ends_with_the_container_whatever_carries_it() {
 
 #[tokio::test]
 async fn where_websockets_are_refused_it_goes_over_http_and_that_is_told() {
-    let kubelet = Kubelet::new(20, &[Act::End, Act::End]);
-    kubelet.0.lock().unwrap().upgrades = false;
-    let (server, home) = kubelet.serve().await;
-    let told = Told::default();
-    let config = home.config().observer(told.observer());
-    let client = home.client_with(config, &[]).await.unwrap();
-    let mut logs = client.logs("web-0", follow()).await.unwrap();
-    assert_eq!(read(&mut logs, to_the_end).await.0, text(0..20));
-    assert!(matches!(logs.wait().await, Ok(LogEnd::Ended { .. })));
-    assert_eq!(told.lines().len(), 1, "{:?}", told.lines());
-    assert!(told.lines()[0].contains("over HTTP"));
-    let upgrades = server
-        .heads()
-        .iter()
-        .filter(|head| head.contains("upgrade: websocket"))
-        .count();
-    assert_eq!(upgrades, 1);
-    let only = follow().protocol(LogProtocol::Only(LogSubprotocol::Binary));
-    let mut logs = client.logs("web-0", only).await.unwrap();
-    read(&mut logs, to_the_end).await;
-    assert_eq!(
-        logs.wait().await.unwrap_err().kind(),
-        ErrorKind::Unsupported
-    );
+    for (upgrades, kind) in [
+        (Some(false), ErrorKind::Unsupported),
+        (None, ErrorKind::Upgrade),
+    ] {
+        let kubelet = Kubelet::new(20, &[Act::End, Act::End]);
+        kubelet.0.lock().unwrap().upgrades = upgrades;
+        let (server, home) = kubelet.serve().await;
+        let told = Told::default();
+        let config = home.config().observer(told.observer());
+        let client = home.client_with(config, &[]).await.unwrap();
+        let mut logs = client.logs("web-0", follow()).await.unwrap();
+        assert_eq!(read(&mut logs, to_the_end).await.0, text(0..20));
+        assert!(matches!(logs.wait().await, Ok(LogEnd::Ended { .. })));
+        assert_eq!(told.lines().len(), 1, "{:?}", told.lines());
+        assert!(told.lines()[0].contains("over HTTP"));
+        let heads = server.heads();
+        let offers = heads
+            .iter()
+            .filter(|head| head.contains("upgrade: websocket"));
+        assert_eq!(offers.count(), 1);
+        let only = follow().protocol(LogProtocol::Only(LogSubprotocol::Binary));
+        let mut logs = client.logs("web-0", only).await.unwrap();
+        read(&mut logs, to_the_end).await;
+        assert_eq!(logs.wait().await.unwrap_err().kind(), kind);
+    }
+}
+
+#[tokio::test]
+async fn a_login_page_is_no_log() {
+    let server = Server::start(|head| match head.contains("/log") {
+        true => Reply::of(
+            "200 OK",
+            "content-type: text/html\r\n",
+            "<html>log in</html>",
+        ),
+        false => Reply::json(&Kubelet::new(0, &[]).0.lock().unwrap().pod()),
+    })
+    .await;
+    let home = Home::new(&server.url(), "", "");
+    let client = home.client().await.unwrap();
+    for options in [follow(), LogsOptions::default()] {
+        let mut logs = client.logs("web-0", options).await.unwrap();
+        assert_eq!(read(&mut logs, to_the_end).await.0, "");
+        assert_eq!(logs.wait().await.unwrap_err().http_status(), Some(200));
+    }
 }
 
 #[tokio::test]
