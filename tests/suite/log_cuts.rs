@@ -90,6 +90,16 @@ fn every_cut_comes_after_what_was_written() {
 }
 
 #[test]
+fn a_cut_waits_for_all_that_was_written() {
+    let (cluster, log) = empty();
+    let mut raw = open(&cluster, "follow=true");
+    log.await_follows(1);
+    log.run(json!({"numbers": {"from": 0, "count": 1000}, "cut": "fin"}));
+    let (body, end) = raw.chunks();
+    assert_eq!((body.len(), end), (100_000, Some(Event::Eof)));
+}
+
+#[test]
 fn a_stalled_reply_answers_no_ping() {
     let (cluster, log) = empty();
     let mut raw = upgraded(&cluster, "binary.k8s.io", "follow=true");
