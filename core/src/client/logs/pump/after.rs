@@ -59,7 +59,9 @@ impl Pump {
         }
         sleep(Duration::from_secs(1).mul_f64(random())).await;
         if self.failures >= SHORT_REPLIES {
-            sleep(pause(self.failures - SHORT_REPLIES)).await;
+            // A connection that breaks is no answer with an error: 2 s at most.
+            let most = if finish.polite { u32::MAX } else { 2 };
+            sleep(pause((self.failures - SHORT_REPLIES).min(most))).await;
         }
         self.look_after().await
     }
