@@ -94,9 +94,14 @@ fn a_cut_waits_for_all_that_was_written() {
     let (cluster, log) = empty();
     let mut raw = open(&cluster, "follow=true");
     log.await_follows(1);
-    log.run(json!({"numbers": {"from": 0, "count": 1000}, "cut": "fin"}));
-    let (body, end) = raw.chunks();
-    assert_eq!((body.len(), end), (100_000, Some(Event::Eof)));
+    // In one go, so that the cut overtakes the reading.
+    let line = format!("{:>99}\n", "");
+    let operation = json!({"write": [{"text": line, "repeat": 20_000}], "cut": "fin"});
+    let (body, end) = std::thread::scope(|scope| {
+        scope.spawn(|| log.run(operation));
+        raw.chunks()
+    });
+    assert_eq!((body.len(), end), (2_000_000, Some(Event::Eof)));
 }
 
 #[test]
