@@ -2,6 +2,7 @@
 
 mod attaching;
 mod connecting;
+mod kubelet;
 mod logs;
 mod plugins;
 mod pods;
