@@ -53,6 +53,7 @@ pub(crate) fn compare_all(kind: &str, v5: V5, kubeconfig: &Path, kubectl: &Kubec
             case,
         );
         excused += usize::from(case.get("differs").is_some());
+        println!("{}", row(case, v5, &theirs, &ours));
         wrong.extend(
             compare(case, v5, &theirs, &ours).map(|what| format!("{}: {what}", case["name"])),
         );
@@ -69,6 +70,24 @@ pub(crate) fn compare_all(kind: &str, v5: V5, kubeconfig: &Path, kubectl: &Kubec
         "{} command lines, {excused} declared differences",
         cases.len()
     );
+}
+
+/// What came of a case, as a line of a table.
+fn row(case: &Value, v5: V5, theirs: &Run, ours: &Run) -> String {
+    let code = |run: &Run| {
+        run.code
+            .map_or_else(|| "signal".to_owned(), |code| code.to_string())
+    };
+    let why = |key: &str| case.get(key).and_then(|differs| differs["why"].as_str());
+    let without_v5 = why("differs_without_v5").filter(|_| v5 == V5::Lacks);
+    let agree = without_v5.or_else(|| why("differs"));
+    format!(
+        "| {} | kubectl {} | wsx {} | {} |",
+        case["name"].as_str().unwrap_or_default(),
+        code(theirs),
+        code(ours),
+        agree.unwrap_or("the same")
+    )
 }
 
 fn ends_stdin(arguments: &[String]) -> bool {
