@@ -9,7 +9,7 @@ help:
 	@echo 'make check   format, lint with warnings denied, every floor alone, documentation'
 	@echo 'make node    the Node module: build it, check its types, test it on this Node and the newest'
 	@echo 'make python  build the Python module, check its types, test it'
-	@echo 'make bench   wsx beside kubectl: throughput, CPU, memory, start-up'
+	@echo 'make bench   wsx beside kubectl, and the modules beside other clients: throughput, CPU, memory, start-up'
 	@echo 'make judge   kubectl and wsx on a real API server and kubelet (needs Go; some minutes the first time)'
 	@echo 'make soak    the tests that take minutes: pauses of 75 s, cuts everywhere and 1 GiB, in full'
 	@echo 'make deny    licences and advisories (needs cargo-deny)'

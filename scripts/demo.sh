@@ -49,6 +49,9 @@ show 0 "printf 'one\ntwo\nthree\n' | kubectl-wsx exec -i web-0 -c app -- wc -l"
 say 'Any pod of a deployment, chosen as kubectl chooses'
 show 0 "kubectl-wsx exec deploy/web -- sh -c 'echo I am \$POD_NAME'"
 
+say 'Join the main process of a container, and end with its exit status, not with that of the stream'
+show 3 "echo hi | kubectl-wsx attach -i ends-0"
+
 say 'The connection is cut after 100,000 bytes, politely (close 1000, no exit status).' \
     'kubectl exits 0 here; wsx says what was received and that the outcome is unknown'
 show 255 "kubectl-wsx exec web-0 -c app -- @fault '{\"after_bytes\":100000,\"then\":\"close-no-status\"}' gen 1M >/dev/null"

@@ -13,15 +13,10 @@ use crate::hops::{self, Upstream};
 use crate::local;
 use crate::side_by_side::{self, V5};
 
-/// Starts the fixture, or says why it is not there.
-fn fixture(translate: Translate) -> Option<Fixture> {
-    Fixture::start(translate)
-}
-
 #[test]
 #[ignore = "real Kubernetes: `make judge` builds it and runs this, some minutes"]
 fn kubectl_and_wsx_agree_on_real_kubernetes() {
-    let Some(fixture) = fixture(Translate::Kubelet) else {
+    let Some(fixture) = Fixture::start(Translate::Kubelet) else {
         return;
     };
     side_by_side::compare_all("real", V5::Has, &fixture.kubeconfig, &fixture.kubectl);
@@ -30,7 +25,7 @@ fn kubectl_and_wsx_agree_on_real_kubernetes() {
 #[test]
 #[ignore = "real Kubernetes: `make judge` builds it and runs this, some minutes"]
 fn kubectl_and_wsx_agree_where_the_api_server_translates() {
-    let Some(fixture) = fixture(Translate::ApiServer) else {
+    let Some(fixture) = Fixture::start(Translate::ApiServer) else {
         return;
     };
     side_by_side::compare_all("real", V5::Has, &fixture.kubeconfig, &fixture.kubectl);
@@ -39,7 +34,7 @@ fn kubectl_and_wsx_agree_where_the_api_server_translates() {
 #[test]
 #[ignore = "real Kubernetes: `make judge` builds it and runs this, some minutes"]
 fn kubectl_and_wsx_agree_where_nobody_translates() {
-    let Some(fixture) = fixture(Translate::Nobody) else {
+    let Some(fixture) = Fixture::start(Translate::Nobody) else {
         return;
     };
     side_by_side::compare_all("real", V5::Lacks, &fixture.kubeconfig, &fixture.kubectl);
@@ -48,7 +43,7 @@ fn kubectl_and_wsx_agree_where_nobody_translates() {
 #[test]
 #[ignore = "real Kubernetes: `make judge` builds it and runs this, some minutes"]
 fn a_terminal_of_the_real_kubelet_has_its_size() {
-    let Some(fixture) = fixture(Translate::Kubelet) else {
+    let Some(fixture) = Fixture::start(Translate::Kubelet) else {
         return;
     };
     local::sized_terminal(&fixture.kubeconfig);
@@ -58,7 +53,7 @@ fn a_terminal_of_the_real_kubelet_has_its_size() {
 #[test]
 #[ignore = "real Kubernetes: `make judge` builds it and runs this, some minutes"]
 fn intermediaries_before_the_real_api_server() {
-    let Some(fixture) = fixture(Translate::Kubelet) else {
+    let Some(fixture) = Fixture::start(Translate::Kubelet) else {
         return;
     };
     let upstream = Upstream {

@@ -6,7 +6,7 @@ use std::time::Instant;
 use wsx_tests::cluster::Cluster;
 use wsx_tests::probe::{Cases, Recorded, Server, difference};
 
-use super::fixture::Translate;
+use super::fixture::{Fixture, Translate};
 
 #[test]
 #[ignore = "real Kubernetes: `make judge` builds it and runs this, some minutes"]
@@ -28,7 +28,7 @@ fn embedded_1_28_answers_as_where_nobody_translates() {
 
 /// Asks both. `WSX_RECORD=1` writes down what the real one said, and compares afterwards.
 fn compare(translate: Translate, gates: &str, listener: &str) {
-    let Some(fixture) = super::fixture(translate) else {
+    let Some(fixture) = Fixture::start(translate) else {
         return;
     };
     let mut recorded = Recorded::read().unwrap();

@@ -62,7 +62,7 @@ pub(super) fn table() {
     let begin = Instant::now();
     let mut table = Table::begin();
     for translate in [Translate::Kubelet, Translate::ApiServer, Translate::Nobody] {
-        let Some(mut fixture) = super::fixture(translate) else {
+        let Some(mut fixture) = Fixture::start(translate) else {
             continue;
         };
         for loss in LOSSES {
