@@ -274,6 +274,18 @@ impl fmt::Debug for Error {
     }
 }
 
+/// Errors are equal when they say the same; what they were caused by is not compared.
+impl PartialEq for Error {
+    fn eq(&self, other: &Self) -> bool {
+        let (ours, theirs) = (&self.0, &other.0);
+        (ours.kind, &ours.message, &ours.why, &ours.remedies)
+            == (theirs.kind, &theirs.message, &theirs.why, &theirs.remedies)
+            && (ours.http_status, &ours.reason) == (theirs.http_status, &theirs.reason)
+    }
+}
+
+impl Eq for Error {}
+
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.0

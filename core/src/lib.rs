@@ -35,4 +35,4 @@ pub use protocol::subprotocol::Subprotocol;
 #[cfg(feature = "session")]
 pub use session::{Chunk, Completed, Lines, Pipe, Process, Report, Stream, Taken};
 #[cfg(feature = "session")]
-pub use session::{LogEnd, LogEvent, LogItem, LogLine, Logs};
+pub use session::{LogEnd, LogEvent, LogItem, LogLine, LogReport, LogSource, Logs};

@@ -16,7 +16,7 @@ pub mod process;
 pub mod queue;
 pub mod transport;
 
-pub use logs::{LogEnd, LogEvent, LogItem, LogLine, Logs};
+pub use logs::{LogEnd, LogEvent, LogItem, LogLine, LogReport, LogSource, Logs};
 pub use pipe::{Lines, Pipe, Taken};
 pub use process::{Chunk, Completed, Exit, Output, Process, Report, Stdin, Stream};
 pub use transport::{Dial, Io, Upgraded};

@@ -138,7 +138,7 @@ impl Drop for Shared {
 }
 
 /// How many bytes of output wait for the caller; one read of the socket may come on top.
-const OUTPUT_LIMIT: usize = 256 * 1024;
+const OUTPUT_LIMIT: usize = 1024 * 1024;
 /// How many bytes of input wait for the socket.
 const INPUT_LIMIT: usize = 64 * 1024;
 /// The largest piece of input in one message: kubectl's size, and what every server takes.

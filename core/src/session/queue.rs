@@ -99,16 +99,38 @@ impl<T: Weigh> Sender<T> {
 
     /// Puts an item in, whatever the room, or gives it back when nobody will take it.
     pub fn push(&self, item: T) -> Result<(), T> {
+        self.add(item)?;
+        self.announce();
+        Ok(())
+    }
+
+    /// Puts an item in like [`push`](Self::push), but leaves a reader asleep until half of the limit is
+    /// taken: whoever adds several items ends with [`announce`](Self::announce).
+    pub fn add(&self, item: T) -> Result<(), T> {
         let mut state = lock(&self.shared);
         if state.closed {
             return Err(item);
         }
         state.used += item.weight() + OVERHEAD;
         state.items.push_back(item);
-        let reader = state.wake_reader();
+        let reader = match state.used >= state.limit / 2 {
+            true => state.wake_reader(),
+            false => None,
+        };
         drop(state);
         wake(reader);
         Ok(())
+    }
+
+    /// Wakes the reader when there is something to take.
+    pub fn announce(&self) {
+        let mut state = lock(&self.shared);
+        let reader = match state.items.is_empty() {
+            true => None,
+            false => state.wake_reader(),
+        };
+        drop(state);
+        wake(reader);
     }
 
     /// Puts an item in instead of all that nobody has taken yet: the latest one counts.

@@ -36,7 +36,11 @@ impl Client {
     ///
     /// # Cancel safety
     /// Nothing is lost when the future is dropped.
-    pub async fn logs(&self, target: &str, options: LogsOptions) -> Result<Logs> {
+    pub async fn logs(&self, target: Option<&str>, options: LogsOptions) -> Result<Logs> {
+        let Some(target) = target else {
+            let message = "a log needs a pod or TYPE/NAME";
+            return Err(Error::new(ErrorKind::Invalid, message));
+        };
         let target = Target::parse(target)?;
         let namespace = options.namespace.clone();
         let namespace = namespace.unwrap_or_else(|| self.namespace().to_owned());
@@ -44,8 +48,9 @@ impl Client {
         check(&options)?;
         let place = place::find(&self.server, &target, &namespace, &options).await?;
         let server = Arc::clone(&self.server);
-        let opener = Opener::new(Arc::clone(&server), options.limits, options.protocol);
-        Ok(Logs::start(|output| {
+        Ok(Logs::start(|output, facts| {
+            let (limits, protocol) = (options.limits, options.protocol);
+            let opener = Opener::new(Arc::clone(&server), limits, protocol, facts);
             let pump = Pump::new(server, opener, target, options, place, output);
             Box::pin(pump.run())
         }))

@@ -23,7 +23,7 @@ use crate::protocol::handshake;
 use crate::protocol::logs::LogProtocol;
 use crate::protocol::logs::request::{LogOptions, LogSubprotocol, log};
 use crate::protocol::request::{Limits, PodRef};
-use crate::session::logs::{Feed, Finish};
+use crate::session::logs::{Facts, Feed, Finish};
 use crate::session::transport::Dial;
 
 /// How long an answer is waited for before the server is asked whether it is there.
@@ -64,16 +64,23 @@ pub(super) struct Opener {
     limits: Limits,
     protocol: LogProtocol,
     dial: Arc<dyn Dial>,
+    facts: Arc<Facts>,
 }
 
 impl Opener {
-    pub(super) fn new(server: Arc<Server>, limits: Limits, protocol: LogProtocol) -> Self {
+    pub(super) fn new(
+        server: Arc<Server>,
+        limits: Limits,
+        protocol: LogProtocol,
+        facts: Arc<Facts>,
+    ) -> Self {
         let dial = Arc::new(Dialer::new(Arc::clone(&server), limits));
         Self {
             server,
             limits,
             protocol,
             dial,
+            facts,
         }
     }
 
@@ -153,6 +160,7 @@ impl Opener {
     async fn plain(&self, request: &Request<()>, answer: Option<Duration>) -> Result<Reply> {
         let answer = self.send(request, answer).await?;
         if is_log(&answer) {
+            self.facts.travels(LogProtocol::Http);
             return Ok(Reply::Http(answer.into_body()));
         }
         let answer = self.server.refusal(answer, self.limits.connect).await;
@@ -176,6 +184,7 @@ impl Opener {
             .extend(handshake::headers_for(&key, &names));
         let answer = self.send(&request, answer).await?;
         if is_log(&answer) {
+            self.facts.travels(LogProtocol::Http);
             return Ok(Reply::Http(answer.into_body()));
         }
         if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
@@ -193,6 +202,7 @@ impl Opener {
             Error::new(ErrorKind::Lost, "the connection ended after its upgrade")
                 .because(plain(&error))
         })?;
+        self.facts.travels(LogProtocol::Only(subprotocol));
         let io = Box::new(TokioIo::new(upgraded));
         let dial = Arc::clone(&self.dial);
         Ok(Reply::WebSocket(Feed::new(

@@ -2,6 +2,7 @@
 //!
 //! Lives here: looking and waiting. Never here: which pod is best (pod.rs), the log itself.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
@@ -14,6 +15,7 @@ use crate::client::target::Target;
 use crate::error::{Error, ErrorKind, Result};
 use crate::protocol::logs::LogsOptions;
 use crate::protocol::request::{PodRef, encode};
+use crate::session::logs::LogSource;
 
 /// How often is looked at a pod that is waited for.
 pub(super) const PERIOD: Duration = Duration::from_millis(500);
@@ -25,6 +27,17 @@ pub(super) struct Place {
     pub(super) container: Option<String>,
     /// Absent where it is not known.
     pub(super) run: Option<Run>,
+}
+
+impl Place {
+    /// Returns whose log it is.
+    pub(super) fn source(&self) -> Arc<LogSource> {
+        let container = self.container.clone().unwrap_or_default();
+        let PodRef {
+            namespace, name, ..
+        } = &self.pod;
+        Arc::new(LogSource::new(namespace, name, container))
+    }
 }
 
 /// Finds the pod and the container, and waits for a pod of a workload; when following, until the

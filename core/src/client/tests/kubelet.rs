@@ -216,7 +216,7 @@ pub(super) async fn read(
             for item in batch.drain(..) {
                 match item {
                     LogItem::Line(line) => shown.extend_from_slice(&line.data),
-                    LogItem::Event(event) => events.push(event),
+                    LogItem::Event(_, event) => events.push(event),
                 }
             }
         }

@@ -20,14 +20,14 @@ async fn a_plain_read_is_the_bytes_and_then_the_end() {
     let (server, home) = kubelet.serve().await;
     let client = home.client().await.unwrap();
     let options = LogsOptions::default().tail_lines(200);
-    let mut logs = client.logs("web-0", options.clone()).await.unwrap();
+    let mut logs = client.logs(Some("web-0"), options.clone()).await.unwrap();
     assert_eq!(read(&mut logs, to_the_end).await, (text(100..300), vec![]));
     assert_eq!(logs.wait().await.unwrap(), LogEnd::Complete);
     let asked =
         "GET /api/v1/namespaces/default/pods/web-0/log?container=app&tailLines=200 HTTP/1.1";
     assert_eq!(server.lines().last().unwrap(), asked);
     let mut logs = client
-        .logs("web-0", options.timestamps(true))
+        .logs(Some("web-0"), options.timestamps(true))
         .await
         .unwrap();
     assert_eq!(
@@ -47,7 +47,10 @@ async fn a_plain_read_that_is_cut_is_lost_and_what_came_is_there() {
     .await;
     let home = Home::new(&server.url(), "", "");
     let client = home.client().await.unwrap();
-    let mut logs = client.logs("web-0", LogsOptions::default()).await.unwrap();
+    let mut logs = client
+        .logs(Some("web-0"), LogsOptions::default())
+        .await
+        .unwrap();
     assert_eq!(read(&mut logs, to_the_end).await.0, "one\ntw");
     assert_eq!(logs.wait().await.unwrap_err().kind(), ErrorKind::Lost);
 }
@@ -63,7 +66,7 @@ async fn following_ends_with_the_container_whatever_carries_it() {
         let (server, home) = kubelet.serve().await;
         let client = home.client().await.unwrap();
         let options = follow().protocol(protocol);
-        let mut logs = client.logs("web-0", options).await.unwrap();
+        let mut logs = client.logs(Some("web-0"), options).await.unwrap();
         assert_eq!(read(&mut logs, to_the_end).await, (text(0..300), vec![]));
         let end = LogEnd::Ended { exit_code: Some(3) };
         assert_eq!(logs.wait().await.unwrap(), end);
@@ -88,7 +91,7 @@ async fn where_websockets_are_refused_it_goes_over_http_and_that_is_told() {
         let told = Told::default();
         let config = home.config().observer(told.observer());
         let client = home.client_with(config, &[]).await.unwrap();
-        let mut logs = client.logs("web-0", follow()).await.unwrap();
+        let mut logs = client.logs(Some("web-0"), follow()).await.unwrap();
         assert_eq!(read(&mut logs, to_the_end).await.0, text(0..20));
         assert!(matches!(logs.wait().await, Ok(LogEnd::Ended { .. })));
         assert_eq!(told.lines().len(), 1, "{:?}", told.lines());
@@ -99,7 +102,7 @@ async fn where_websockets_are_refused_it_goes_over_http_and_that_is_told() {
             .filter(|head| head.contains("upgrade: websocket"));
         assert_eq!(offers.count(), 1);
         let only = follow().protocol(LogProtocol::Only(LogSubprotocol::Binary));
-        let mut logs = client.logs("web-0", only).await.unwrap();
+        let mut logs = client.logs(Some("web-0"), only).await.unwrap();
         read(&mut logs, to_the_end).await;
         assert_eq!(logs.wait().await.unwrap_err().kind(), kind);
     }
@@ -119,7 +122,7 @@ async fn a_login_page_is_no_log() {
     let home = Home::new(&server.url(), "", "");
     let client = home.client().await.unwrap();
     for options in [follow(), LogsOptions::default()] {
-        let mut logs = client.logs("web-0", options).await.unwrap();
+        let mut logs = client.logs(Some("web-0"), options).await.unwrap();
         assert_eq!(read(&mut logs, to_the_end).await.0, "");
         assert_eq!(logs.wait().await.unwrap_err().http_status(), Some(200));
     }
@@ -145,7 +148,7 @@ async fn a_cut_anywhere_in_a_line_loses_and_repeats_nothing() {
             LogProtocol::Auto
         };
         let options = follow().protocol(protocol);
-        let mut logs = client.logs("web-0", options).await.unwrap();
+        let mut logs = client.logs(Some("web-0"), options).await.unwrap();
         let (shown, events) = read(&mut logs, to_the_end).await;
         assert_eq!(shown, text(0..305), "{cut}");
         assert!(reconnects(&events) >= 1, "{events:?}");
@@ -163,7 +166,7 @@ async fn a_polite_end_of_a_container_that_runs_is_no_end() {
     let kubelet = Kubelet::new(300, &[Act::Grow(7), Act::Hang]);
     let (_server, home) = kubelet.serve().await;
     let client = home.client().await.unwrap();
-    let mut logs = client.logs("web-0", follow()).await.unwrap();
+    let mut logs = client.logs(Some("web-0"), follow()).await.unwrap();
     let (shown, events) = read(&mut logs, |shown| shown.contains("line 306 ")).await;
     assert_eq!((shown, reconnects(&events)), (text(0..307), 1));
 }
@@ -173,7 +176,10 @@ async fn without_resume_a_polite_end_of_a_container_that_runs_is_lost() {
     let kubelet = Kubelet::new(3, &[Act::Polite(usize::MAX)]);
     let (_server, home) = kubelet.serve().await;
     let client = home.client().await.unwrap();
-    let mut logs = client.logs("web-0", follow().resume(false)).await.unwrap();
+    let mut logs = client
+        .logs(Some("web-0"), follow().resume(false))
+        .await
+        .unwrap();
     assert_eq!(read(&mut logs, to_the_end).await.0, text(0..3));
     assert_eq!(logs.wait().await.unwrap_err().kind(), ErrorKind::Lost);
 }
@@ -183,7 +189,7 @@ async fn a_restart_shows_the_rest_of_the_old_run_and_then_the_new_one() {
     let kubelet = Kubelet::new(300, &[Act::Restart, Act::Hang]);
     let (_server, home) = kubelet.serve().await;
     let client = home.client().await.unwrap();
-    let mut logs = client.logs("web-0", follow()).await.unwrap();
+    let mut logs = client.logs(Some("web-0"), follow()).await.unwrap();
     let (shown, events) = read(&mut logs, |shown| shown.contains("line 1002 ")).await;
     assert_eq!(shown, text(0..300) + &text(900..905) + &text(1000..1003));
     let restarted = LogEvent::Restarted {
@@ -203,7 +209,7 @@ async fn a_server_that_ends_the_log_at_once_for_ever_is_asked_less_and_less() {
     let kubelet = Kubelet::new(300, &[Act::Polite(usize::MAX); 1000]);
     let (_server, home) = kubelet.serve().await;
     let client = home.client().await.unwrap();
-    let mut logs = client.logs("web-0", follow()).await.unwrap();
+    let mut logs = client.logs(Some("web-0"), follow()).await.unwrap();
     let (mut batch, mut reasons) = (Vec::new(), Vec::new());
     let begin = Instant::now();
     while timeout(
@@ -214,7 +220,7 @@ async fn a_server_that_ends_the_log_at_once_for_ever_is_asked_less_and_less() {
         == Ok(true)
     {
         for item in batch.drain(..) {
-            if let LogItem::Event(LogEvent::Waiting { reason }) = item {
+            if let LogItem::Event(_, LogEvent::Waiting { reason }) = item {
                 reasons.push(reason);
             }
         }
@@ -232,7 +238,7 @@ async fn after_an_outage_all_streams_have_their_next_line_within_two_and_a_half_
     let client = home.client().await.unwrap();
     let mut streams = Vec::new();
     for _ in 0..8 {
-        let mut logs = client.logs("web-0", follow()).await.unwrap();
+        let mut logs = client.logs(Some("web-0"), follow()).await.unwrap();
         let (shown, _) = read(&mut logs, |shown| shown.contains("line 299 ")).await;
         assert_eq!(shown, text(0..300));
         streams.push(logs);
@@ -304,7 +310,7 @@ async fn a_pod_that_is_deleted_is_told_and_forever_waits_for_the_next_one() {
         let home = Home::new(&server.url(), "", "");
         let client = home.client().await.unwrap();
         let options = follow().forever(forever);
-        let mut logs = client.logs("web-0", options).await.unwrap();
+        let mut logs = client.logs(Some("web-0"), options).await.unwrap();
         let (shown, events) = read(&mut logs, |shown| shown.contains("line 509 ")).await;
         if forever {
             assert_eq!(shown, text(0..20) + &text(500..510));
@@ -338,14 +344,14 @@ async fn a_container_that_has_not_begun_is_waited_for_and_its_state_is_told() {
     let home = Home::new(&server.url(), "", "");
     let client = home.client().await.unwrap();
     let options = follow().pod_running_timeout(Duration::from_millis(600));
-    let error = client.logs("web-0", options).await.unwrap_err();
+    let error = client.logs(Some("web-0"), options).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotStarted);
     assert!(
         error.why().unwrap().contains("ImagePullBackOff"),
         "{error:?}"
     );
     let missing = follow().container("nope".to_owned());
-    let error = client.logs("web-0", missing).await.unwrap_err();
+    let error = client.logs(Some("web-0"), missing).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
     assert!(error.why().unwrap().contains("app"), "{error:?}");
 }
@@ -360,7 +366,7 @@ async fn what_the_server_says_of_a_log_is_its_end() {
     let home = Home::new(&server.url(), "", "");
     let client = home.client().await.unwrap();
     for options in [follow(), LogsOptions::default()] {
-        let mut logs = client.logs("web-0", options).await.unwrap();
+        let mut logs = client.logs(Some("web-0"), options).await.unwrap();
         assert_eq!(read(&mut logs, to_the_end).await, (String::new(), vec![]));
         let error = logs.wait().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Forbidden);
@@ -369,7 +375,7 @@ async fn what_the_server_says_of_a_log_is_its_end() {
     let both = follow()
         .since(Duration::from_secs(1))
         .since_time("2026-11-21T12:00:00Z".to_owned());
-    let error = client.logs("web-0", both).await.unwrap_err();
+    let error = client.logs(Some("web-0"), both).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
 }
 
@@ -380,7 +386,7 @@ async fn a_restart_of_which_the_pod_tells_late_repeats_nothing() {
     kubelet.0.lock().unwrap().stale = 3;
     let (_server, home) = kubelet.serve().await;
     let client = home.client().await.unwrap();
-    let mut logs = client.logs("web-0", follow()).await.unwrap();
+    let mut logs = client.logs(Some("web-0"), follow()).await.unwrap();
     let (shown, _) = read(&mut logs, |shown| shown.contains("line 1002 ")).await;
     assert_eq!(shown, text(0..300) + &text(1000..1003));
     kubelet.0.lock().unwrap().lines.push(line(1003));
@@ -418,7 +424,10 @@ async fn a_log_without_a_line_is_waited_for_while_its_server_is_there() {
         let client = home.client().await.unwrap();
         let short = Duration::from_millis(300);
         let limits = Limits::default().connect(short).keepalive_timeout(short);
-        let mut logs = client.logs("web-0", follow().limits(limits)).await.unwrap();
+        let mut logs = client
+            .logs(Some("web-0"), follow().limits(limits))
+            .await
+            .unwrap();
         if dead {
             let (shown, events) = read(&mut logs, |shown| shown.contains("line 19 ")).await;
             assert_eq!((shown, reconnects(&events)), (text(0..20), 1));
@@ -436,7 +445,7 @@ async fn a_log_that_is_silent_over_http_is_asked_for_again_without_a_word() {
     let client = home.client().await.unwrap();
     let limits = Limits::default().keepalive_timeout(Duration::from_millis(200));
     let options = follow().protocol(LogProtocol::Http).limits(limits);
-    let mut logs = client.logs("web-0", options).await.unwrap();
+    let mut logs = client.logs(Some("web-0"), options).await.unwrap();
     read(&mut logs, |shown| shown.contains("line 19 ")).await;
     kubelet.0.lock().unwrap().lines.push(line(20));
     let (shown, events) = read(&mut logs, |shown| shown.contains("line 20 ")).await;
@@ -456,7 +465,7 @@ async fn without_the_right_to_see_pods_an_end_is_not_known_to_be_one() {
     let told = Told::default();
     let config = home.config().observer(told.observer());
     let client = home.client_with(config, &[]).await.unwrap();
-    let mut logs = client.logs("web-0", follow()).await.unwrap();
+    let mut logs = client.logs(Some("web-0"), follow()).await.unwrap();
     assert_eq!(read(&mut logs, to_the_end).await.0, text(0..20));
     assert_eq!(logs.wait().await.unwrap_err().kind(), ErrorKind::Lost);
     assert_eq!(told.lines().len(), 1, "{:?}", told.lines());

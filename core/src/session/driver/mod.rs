@@ -230,7 +230,9 @@ where
         if self.life.poll_over(cx) && !self.is_closing() {
             self.say_goodbye(1000, FAREWELL_WAIT, Ending::Abandoned, now);
         }
-        if let Poll::Ready(ending) = self.poll_read(cx, now) {
+        let read = self.poll_read(cx, now);
+        self.events.announce();
+        if let Poll::Ready(ending) = read {
             return Poll::Ready(ending);
         }
         self.poll_write(cx, now);
@@ -320,7 +322,7 @@ where
             let refused = if discarding {
                 Err(event)
             } else {
-                self.events.push(event)
+                self.events.add(event)
             };
             match refused {
                 Ok(()) => delivered = true,

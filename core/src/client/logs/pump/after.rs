@@ -201,6 +201,7 @@ impl Pump {
             self.wait_for(reason);
             let namespace = self.place.pod.namespace.clone();
             self.place = place::find(&self.server, &self.target, &namespace, &self.options).await?;
+            self.source = self.place.source();
             self.replaced();
             return Ok(());
         }

@@ -25,7 +25,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::protocol::logs::request::LogOptions;
 use crate::protocol::logs::{self as machine, Ask, Given, Line, LineReader};
 use crate::protocol::logs::{LogsOptions, Pace, Resume, Start, Step};
-use crate::session::logs::{Batch, Finish, LogEnd, LogEvent, LogItem, LogLine};
+use crate::session::logs::{Batch, Finish, LogEnd, LogEvent, LogItem, LogLine, LogSource};
 use crate::session::queue;
 
 /// Nothing came for this long, beside a round trip: all that was there has been shown.
@@ -55,6 +55,7 @@ pub(super) struct Pump {
     target: Target,
     options: LogsOptions,
     place: Place,
+    source: Arc<LogSource>,
     output: queue::Sender<Batch>,
     items: Vec<LogItem>,
     resume: Resume,
@@ -136,6 +137,7 @@ impl Pump {
             opener,
             target,
             options,
+            source: place.source(),
             place,
             output,
             items: Vec::new(),
@@ -383,7 +385,7 @@ impl Pump {
         self.shown = true;
         self.last = line.timestamp.or(self.last);
         if !data.is_empty() {
-            let line = LogLine::new(data, line.timestamp, line.begins);
+            let line = LogLine::new(data, line.timestamp, line.begins, Arc::clone(&self.source));
             self.items.push(LogItem::Line(line));
         }
     }
@@ -417,7 +419,8 @@ impl Pump {
     }
 
     fn event(&mut self, event: LogEvent) {
-        self.items.push(LogItem::Event(event));
+        self.items
+            .push(LogItem::Event(Arc::clone(&self.source), event));
     }
 
     /// Tells once what is waited for.
