@@ -185,6 +185,11 @@ fn what_cannot_start_says_so_in_one_line() {
             2,
             "--network is 0 to 255, --port 1 to 65533".into(),
         ),
+        (
+            vec!["--log-size", "-1"],
+            2,
+            "--log-size is 0 or more".into(),
+        ),
         (vec!["--", "now"], 2, "unexpected argument \"now\"".into()),
         (vec!["begin"], 2, "unknown subcommand \"begin\": ".into()),
     ];
@@ -351,6 +356,7 @@ fn it_survives_wrong_orders_but_not_the_loss_of_a_part() {
         ("dance", "dance: unknown command: "),
         ("dance node", "dance node: unknown command: "),
         ("restart moon", "restart moon: unknown process: "),
+        ("cut kubelet", "cut kubelet: unknown command: "),
         ("restart", "restart: unknown command: "),
         (
             "kill nobody app",
@@ -370,14 +376,14 @@ fn it_survives_wrong_orders_but_not_the_loss_of_a_part() {
     assert_eq!(cluster.exec(&["echo", "hi"]), "hi\n");
 
     let mut parts = processes(cluster.folder()).into_iter();
-    let is_node = |pid: &u32| {
+    let is_kubelet = |pid: &u32| {
         fs::read(format!("/proc/{pid}/cmdline"))
-            .is_ok_and(|words| words.starts_with(b"wsx-real\0node\0"))
+            .is_ok_and(|words| words.starts_with(b"wsx-real\0kubelet\0"))
     };
-    signal("-KILL", parts.find(is_node).unwrap());
+    signal("-KILL", parts.find(is_kubelet).unwrap());
     cluster.ends_with(1);
     let said = cluster.program.said();
-    let text = "wsx-real: node ended by itself (signal: killed), the end of its log:";
+    let text = "wsx-real: kubelet ended by itself (signal: killed), the end of its log:";
     assert!(said.lines().any(|line| line == text), "{said}");
     nothing_is_left(base.path());
 }

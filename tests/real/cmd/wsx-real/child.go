@@ -1,6 +1,6 @@
 // The inner processes, as the supervisor sees them.
 //
-// Lives here: starting the API server's or the node's process, waiting until it serves, killing it with all it started.
+// Lives here: starting the API server's, the kubelet's or the runtime's process, waiting until it serves, killing it with all it started.
 package main
 
 import (
@@ -69,7 +69,7 @@ func (c *child) wait(ctx context.Context) error {
 
 func (c *child) signal(signal syscall.Signal) error { return c.command.Process.Signal(signal) }
 
-// kill ends the process, and with the node all that runs in pods.
+// kill ends the process, and with the runtime all that runs in pods.
 func (c *child) kill() {
 	if c.command == nil {
 		return
@@ -77,7 +77,7 @@ func (c *child) kill() {
 	c.expected.Store(true)
 	c.command.Process.Kill()
 	<-c.ended
-	if c.name == "node" {
+	if c.name == "runtime" {
 		killMarked(c.fixture.marker())
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -17,7 +18,7 @@ type answer struct {
 	Milliseconds int64  `json:"ms"`
 }
 
-const usage = "restart|pause|continue|cut apiserver|node, kill POD CONTAINER, wait"
+const usage = "restart|pause|continue apiserver|kubelet|node, cut apiserver|node, kill POD CONTAINER, wait"
 
 // serve obeys until it is told to end. It returns an error when a child ended by itself.
 func (s *supervisor) serve(ctx context.Context, lines <-chan string) error {
@@ -58,26 +59,49 @@ func (s *supervisor) obey(ctx context.Context, words []string) error {
 }
 
 func (s *supervisor) obeyFor(ctx context.Context, verb, name string) error {
-	children := map[string]*child{"apiserver": s.apiserver, "node": s.node}
-	c, found := children[name]
+	// A node goes down from its kubelet, and comes up from its runtime.
+	processes := map[string][]*child{"apiserver": {s.apiserver}, "kubelet": {s.kubelet}, "node": {s.kubelet, s.runtime}}
+	parts, found := processes[name]
 	if !found {
 		return fmt.Errorf("unknown process: %s", usage)
 	}
-	switch verb {
-	case "restart":
+	switch {
+	case verb == "restart":
+		return s.restart(ctx, parts)
+	case verb == "pause":
+		return signalAll(parts, syscall.SIGSTOP)
+	case verb == "continue":
+		return signalAll(parts, syscall.SIGCONT)
+	case verb == "cut" && name == "apiserver":
+		return s.apiserver.signal(syscall.SIGUSR1)
+	case verb == "cut" && name == "node":
+		return s.runtime.signal(syscall.SIGUSR1)
+	}
+	return fmt.Errorf("unknown command: %s", usage)
+}
+
+func (s *supervisor) restart(ctx context.Context, parts []*child) error {
+	for _, c := range parts {
 		c.kill()
+	}
+	for _, c := range slices.Backward(parts) {
 		if err := c.start(); err != nil {
 			return err
 		}
-		return s.whileAlive(ctx, c.wait)
-	case "pause":
-		return c.signal(syscall.SIGSTOP)
-	case "continue":
-		return c.signal(syscall.SIGCONT)
-	case "cut":
-		return c.signal(syscall.SIGUSR1)
+		if err := s.whileAlive(ctx, c.wait); err != nil {
+			return err
+		}
 	}
-	return fmt.Errorf("unknown command: %s", usage)
+	return nil
+}
+
+func signalAll(parts []*child, signal syscall.Signal) error {
+	for _, c := range parts {
+		if err := c.signal(signal); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // killContainer kills a container's main process. The pod may be named NAMESPACE/POD.

@@ -91,7 +91,7 @@ func (c *container) start() error {
 		p.command = []string{"sleep", "infinity"}
 	}
 	var err error
-	if c.log, err = openLog(c.logPath()); err != nil {
+	if c.log, err = openLog(c.logPath(), c.keptPath()); err != nil {
 		return err
 	}
 	c.logTo(&c.stdout, "stdout")
@@ -219,6 +219,12 @@ func (c *container) logPath() string {
 		return ""
 	}
 	return filepath.Join(c.sandbox.config.LogDirectory, c.config.LogPath)
+}
+
+// keptPath is the folder where the container's log files are kept, those of earlier runs and pods of its name, too.
+func (c *container) keptPath() string {
+	pod := c.sandbox.config.Metadata
+	return c.fixture.path("written", pod.Namespace+"_"+pod.Name+"_"+c.config.Metadata.Name)
 }
 
 func (c *container) pidFile() string {

@@ -1,4 +1,4 @@
-// What the three processes of one run agree on.
+// What the four processes of one run agree on.
 //
 // Lives here: the run's directory, network, ports and gates, and the file which carries them from process to process.
 package main
@@ -29,6 +29,8 @@ type fixture struct {
 	Port int
 	// Gates names the cluster that is emulated.
 	Gates string
+	// LogSize is the size in bytes from which the kubelet rotates a log; 0 leaves it its defaults.
+	LogSize int
 }
 
 // emulation is a set of feature gates which makes a release behave like another one.

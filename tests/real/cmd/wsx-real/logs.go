@@ -1,7 +1,7 @@
 // Container logs as container runtimes write them.
 //
-// Lives here: the CRI log file (`TIME STREAM F|P LINE`), its re-opening for rotation by the kubelet, and the move of the
-// kubelet's fixed log folder into the run's directory.
+// Lives here: the CRI log file (`TIME STREAM F|P LINE`), its re-opening for rotation by the kubelet, what of it is kept for
+// those who judge, and the move of the kubelet's fixed log folder into the run's directory.
 package main
 
 import (
@@ -9,8 +9,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	kubecontainer "k8s.io/kubernetes/pkg/kubelet/container"
@@ -23,11 +25,13 @@ const maxLogLine = 16 << 10
 type containerLog struct {
 	mutex sync.Mutex
 	path  string
-	file  *os.File
+	// kept is a folder that gets a second name for each file, so that rotation deletes nothing.
+	kept string
+	file *os.File
 }
 
-func openLog(path string) (*containerLog, error) {
-	l := &containerLog{path: path}
+func openLog(path, kept string) (*containerLog, error) {
+	l := &containerLog{path: path, kept: kept}
 	return l, l.reopen()
 }
 
@@ -46,7 +50,18 @@ func (l *containerLog) reopen() error {
 		l.file.Close()
 	}
 	l.file = file
-	return nil
+	return l.keep()
+}
+
+// keep gives the file a name that tells when it was begun. One that goes on has such a name already.
+func (l *containerLog) keep() error {
+	if info, err := l.file.Stat(); err != nil || info.Sys().(*syscall.Stat_t).Nlink > 1 {
+		return err
+	}
+	if err := os.MkdirAll(l.kept, 0o755); err != nil {
+		return err
+	}
+	return os.Link(l.path, filepath.Join(l.kept, fmt.Sprintf("%020d", time.Now().UnixNano())))
 }
 
 func (l *containerLog) close() {

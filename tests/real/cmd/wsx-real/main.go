@@ -1,6 +1,6 @@
-// Command wsx-real runs a real Kubernetes as three ordinary processes on loopback.
+// Command wsx-real runs a real Kubernetes as four ordinary processes on loopback.
 //
-// Lives here: the choice of the process to be. Without a word it is the supervisor, which starts the other two.
+// Lives here: the choice of the process to be. Without a word it is the supervisor, which starts the others.
 package main
 
 import (
@@ -13,15 +13,17 @@ func main() {
 	if len(arguments) > 0 && arguments[0] != "" && arguments[0][0] != '-' {
 		name, arguments = arguments[0], arguments[1:]
 	}
-	err := fmt.Errorf("unknown subcommand %q: supervisor (default), apiserver, node", name)
+	err := fmt.Errorf("unknown subcommand %q: supervisor (default), apiserver, kubelet, runtime", name)
 	code := 2
 	switch name {
 	case "supervisor":
 		code, err = supervise(arguments)
 	case "apiserver":
 		code, err = 1, withFixture(name, arguments, runAPIServer)
-	case "node":
-		code, err = 1, withFixture(name, arguments, runNode)
+	case "kubelet":
+		code, err = 1, withFixture(name, arguments, runKubelet)
+	case "runtime":
+		code, err = 1, withFixture(name, arguments, runRuntime)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "wsx-real:", err)

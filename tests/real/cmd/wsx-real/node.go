@@ -1,13 +1,11 @@
-// The node: the real kubelet, on a runtime of ours.
+// The kubelet: the real one, on a runtime of ours.
 //
 // Lives here: the kubelet's configuration without root, cgroups and mounts, and the Node object.
 package main
 
 import (
 	"context"
-	"fmt"
-	"os"
-	"os/signal"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -38,9 +36,8 @@ import (
 	"k8s.io/mount-utils"
 )
 
-// runNode returns only with an error.
-func runNode(f *fixture) error {
-	resetSignals()
+// runKubelet returns only with an error. The runtime serves already.
+func runKubelet(f *fixture) error {
 	syscall.Umask(0o022)
 	emulation, err := findEmulation(f.Gates)
 	if err != nil {
@@ -48,9 +45,6 @@ func runNode(f *fixture) error {
 	}
 	if err := utilfeature.DefaultMutableFeatureGate.SetFromMap(emulation.node); err != nil {
 		return err
-	}
-	if err := startRuntime(f); err != nil {
-		return fmt.Errorf("runtime: %w", err)
 	}
 	ctx := context.Background()
 	client, err := f.client("node-client")
@@ -72,13 +66,6 @@ func runNode(f *fixture) error {
 		return err
 	}
 	select {}
-}
-
-// resetSignals makes containers start with default signal handling, also when the fixture was started in a shell's background,
-// which ignores interrupts: a caught signal is reset by exec, an ignored one is inherited.
-func resetSignals() {
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGPIPE,
-		syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU)
 }
 
 // createNode registers the node with its address: the kubelet would refuse a loopback address, but keeps one it finds.
@@ -133,6 +120,11 @@ func (f *fixture) kubeletOptions() (*options.KubeletServer, error) {
 	c.MakeIPTablesUtilChains = false
 	// A crashing or killed container comes back soon, however often.
 	c.CrashLoopBackOff.MaxContainerRestartPeriod = &meta.Duration{Duration: time.Second}
+	if f.LogSize > 0 {
+		// The kubelet's own lowest interval is 3 s, which only its command line asks for.
+		c.ContainerLogMaxSize = strconv.Itoa(f.LogSize)
+		c.ContainerLogMonitorInterval = meta.Duration{Duration: 100 * time.Millisecond}
+	}
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		return nil, err

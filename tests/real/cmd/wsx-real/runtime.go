@@ -1,7 +1,7 @@
 // The container runtime which the kubelet talks to, over gRPC on a unix socket.
 //
-// Lives here: the CRI calls; what they are about is in container.go. Sandboxes and containers live in memory only: with the node
-// goes every container.
+// Lives here: the CRI calls; what they are about is in container.go. Sandboxes and containers live in memory only: with this
+// process goes every container. A kubelet that is started again finds them as it left them.
 package main
 
 import (
@@ -10,7 +10,9 @@ import (
 	"encoding/hex"
 	"net"
 	"os"
+	"os/signal"
 	"sync"
+	"syscall"
 	"time"
 
 	"google.golang.org/grpc"
@@ -35,12 +37,29 @@ type criRuntime struct {
 
 func (f *fixture) runtimeSocket() string { return f.path("cri.sock") }
 
+// runRuntime returns only with an error.
+func runRuntime(f *fixture) error {
+	resetSignals()
+	syscall.Umask(0o022)
+	if err := startRuntime(f); err != nil {
+		return err
+	}
+	select {}
+}
+
+// resetSignals makes containers start with default signal handling, also when the fixture was started in a shell's background,
+// which ignores interrupts: a caught signal is reset by exec, an ignored one is inherited.
+func resetSignals() {
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGPIPE,
+		syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU)
+}
+
 // startRuntime serves the CRI and its streams.
 func startRuntime(f *fixture) error {
 	os.Remove(f.runtimeSocket())
 	// Nothing runs any more of what an earlier process of this node started.
 	os.RemoveAll(f.path("pids"))
-	for _, directory := range []string{"pids", "pods", "container-logs", "kubelet"} {
+	for _, directory := range []string{"pids", "pods", "container-logs", "kubelet", "written"} {
 		if err := os.MkdirAll(f.path(directory), 0o700); err != nil {
 			return err
 		}

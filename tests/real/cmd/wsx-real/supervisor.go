@@ -30,7 +30,8 @@ type supervisor struct {
 	fixture   *fixture
 	client    *kubernetes.Clientset
 	apiserver *child
-	node      *child
+	kubelet   *child
+	runtime   *child
 	// died --the child that ended without being told to--> supervisor
 	died chan *child
 	// held as long as the process lives
@@ -47,6 +48,7 @@ func supervise(arguments []string) (int, error) {
 	flags := flag.NewFlagSet("wsx-real", flag.ContinueOnError)
 	gates := flags.String("gates", emulations[0].name, "where WebSockets end: "+emulationNames())
 	base := flags.String("base", defaultBase(), "directory for the state of runs")
+	logSize := flags.Int("log-size", 0, "bytes from which the kubelet rotates a log, looked at every 100 ms; 0: 10 MiB, every 10 s")
 	network := flags.Int("network", 0, "n in 127.n.0.0/16; 0 takes a free one")
 	port := flags.Int("port", 6443, "port of the API server; the two after it are the node's")
 	// Help is asked for; a wrong flag gets one line.
@@ -64,6 +66,9 @@ func supervise(arguments []string) (int, error) {
 	if _, err := findEmulation(*gates); err != nil {
 		return 2, err
 	}
+	if *logSize < 0 {
+		return 2, fmt.Errorf("--log-size is 0 or more")
+	}
 	if *network < 0 || *network > 255 || *port < 1 || *port > 65533 {
 		return 2, fmt.Errorf("--network is 0 to 255, --port 1 to 65533")
 	}
@@ -72,7 +77,7 @@ func supervise(arguments []string) (int, error) {
 	// A closed standard output must not end us before we have cleaned up.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	rest.SetDefaultWarningHandler(rest.NoWarnings{})
-	s := &supervisor{fixture: &fixture{Gates: *gates, Port: *port}, died: make(chan *child, 2)}
+	s := &supervisor{fixture: &fixture{Gates: *gates, LogSize: *logSize, Port: *port}, died: make(chan *child, 3)}
 	if err := s.takePlace(*base, *network); err != nil {
 		return 1, err
 	}
@@ -135,16 +140,23 @@ func (s *supervisor) start(ctx context.Context) error {
 		return err
 	}
 	s.apiserver = &child{name: "apiserver", fixture: f, died: s.died, answers: s.apiServerAnswers}
-	s.node = &child{name: "node", fixture: f, died: s.died, answers: s.kubeletAnswers}
-	say("starting %s in %s, gates %s, logs %s and %s", release, f.Dir, f.Gates, s.apiserver.logFile(), s.node.logFile())
+	s.kubelet = &child{name: "kubelet", fixture: f, died: s.died, answers: s.kubeletAnswers}
+	s.runtime = &child{name: "runtime", fixture: f, died: s.died, answers: s.runtimeAnswers}
+	say("starting %s in %s, gates %s, logs %s and %s", release, f.Dir, f.Gates, s.apiserver.logFile(), s.kubelet.logFile())
 	if err := s.apiserver.start(); err != nil {
-		return err
-	}
-	if err := s.node.start(); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
+	if err := s.runtime.start(); err != nil {
+		return err
+	}
+	if err := s.whileAlive(ctx, s.runtime.wait); err != nil {
+		return err
+	}
+	if err := s.kubelet.start(); err != nil {
+		return err
+	}
 	if err := s.whileAlive(ctx, s.apiserver.wait); err != nil {
 		return err
 	}
@@ -160,7 +172,7 @@ func (s *supervisor) start(ctx context.Context) error {
 
 func (s *supervisor) ready(ctx context.Context) error { return s.fixture.waitForPods(ctx, s.client) }
 
-// whileAlive waits for something, but not longer than both children live.
+// whileAlive waits for something, but not longer than all children live.
 func (s *supervisor) whileAlive(ctx context.Context, wait func(context.Context) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -176,11 +188,10 @@ func (s *supervisor) whileAlive(ctx context.Context, wait func(context.Context) 
 
 // end leaves nothing behind.
 func (s *supervisor) end() {
-	if s.node != nil {
-		s.node.kill()
-	}
-	if s.apiserver != nil {
-		s.apiserver.kill()
+	for _, c := range []*child{s.kubelet, s.runtime, s.apiserver} {
+		if c != nil {
+			c.kill()
+		}
 	}
 	if err := os.RemoveAll(s.fixture.Dir); err != nil {
 		say("cannot remove %s: %v", s.fixture.Dir, err)
@@ -192,8 +203,15 @@ func (s *supervisor) apiServerAnswers(ctx context.Context) bool {
 }
 
 func (s *supervisor) kubeletAnswers(ctx context.Context) bool {
-	address := fmt.Sprintf("%s:%d", s.fixture.host(), s.fixture.kubeletPort())
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
+	return isListening(ctx, "tcp", fmt.Sprintf("%s:%d", s.fixture.host(), s.fixture.kubeletPort()))
+}
+
+func (s *supervisor) runtimeAnswers(ctx context.Context) bool {
+	return isListening(ctx, "unix", s.fixture.runtimeSocket())
+}
+
+func isListening(ctx context.Context, network, address string) bool {
+	conn, err := (&net.Dialer{}).DialContext(ctx, network, address)
 	if err == nil {
 		conn.Close()
 	}
