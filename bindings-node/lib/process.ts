@@ -1,9 +1,10 @@
-/** A running remote process. Lives here: its life, from the first wake-up to the exit status. */
+/** A running remote process. Lives here: its streams, its exit status, its terminal. */
 
 import { Channel, type NativeProcess } from '../native/index.js';
 import { AbortError, WsxError, fromNative } from './errors.js';
+import { Life } from './life.js';
 import type { AttachOptions, TerminalSize } from './options.js';
-import { Input, Output, type Session } from './streams.js';
+import { Input, Output, type Source } from './streams.js';
 
 /** How a command ended. A code other than 0 is a result, not an error. */
 export interface ExitStatus {
@@ -30,16 +31,15 @@ export class Process implements AsyncDisposable {
   readonly stdout: Output | null;
   /** Its error output, likewise; on a terminal it arrives on `stdout`. */
   readonly stderr: Output | null;
-  readonly #life: Life;
+  readonly #life: Life<NativeProcess, ExitStatus>;
 
   /** @internal */
   constructor(native: NativeProcess, options: AttachOptions, running: Set<(why: Error) => void>) {
     this.#life = new Life(native, options.signal, running);
-    const wanted = (asked: boolean | undefined): boolean => asked !== false;
-    this.stdin = options.stdin ? new Input(this.#life) : null;
-    this.stdout = wanted(options.stdout) ? new Output(this.#life, Channel.Stdout) : null;
-    this.stderr =
-      wanted(options.stderr) && !native.hasTerminal ? new Output(this.#life, Channel.Stderr) : null;
+    const output = (channel: Channel): Output => new Output(this.#life, source(native, channel));
+    this.stdin = options.stdin ? new Input(this.#life, native) : null;
+    this.stdout = options.stdout === false ? null : output(Channel.Stdout);
+    this.stderr = options.stderr === false || native.hasTerminal ? null : output(Channel.Stderr);
     this.#life.begin([this.stdin, this.stdout, this.stderr]);
   }
 
@@ -107,152 +107,11 @@ export class Process implements AsyncDisposable {
   }
 }
 
-/**
- * What the parts of a process share. The native half calls back when something has changed; until
- * the exit is known it keeps all of this alive, afterwards only its users do.
- */
-class Life implements Session {
-  readonly native: NativeProcess;
-  status: ExitStatus | null = null;
-  readonly #signal: AbortSignal | undefined;
-  readonly #running: Set<(why: Error) => void>;
-  readonly #exit: Promise<ExitStatus>;
-  #settle!: { resolve(status: ExitStatus): void; reject(why: Error): void };
-  #streams: Array<Input | Output | null> = [];
-  /** Who waits for a change, and whether that keeps the program alive. */
-  readonly #waiting = new Map<unknown, { wake: () => void; unpin: () => void }>();
-  #after: Array<(failure: Error | null) => void> | null = [];
-  #failure: Error | null = null;
-  /** Why it was ended from here. */
-  #ended: Error | null = null;
-  #watched = false;
-
-  constructor(
-    native: NativeProcess,
-    signal: AbortSignal | undefined,
-    running: Set<(why: Error) => void>,
-  ) {
-    this.native = native;
-    this.#signal = signal;
-    this.#running = running;
-    this.#exit = new Promise((resolve, reject) => {
-      this.#settle = { resolve, reject };
-    });
-    // Nobody has to look at it.
-    this.#exit.catch(() => {});
-  }
-
-  begin(streams: Array<Input | Output | null>): void {
-    this.#streams = streams;
-    const weak = new WeakRef<Life>(this);
-    const strong: { life: Life | null } = { life: this };
-    this.native.listen(() => {
-      const life = strong.life ?? weak.deref();
-      if (life) life.#wake();
-    });
-    this.after(() => {
-      strong.life = null;
-    });
-    this.#running.add(this.end);
-    this.#signal?.addEventListener('abort', this.#abort, { once: true });
-    this.#ask();
-    // It may have been aborted while the answer was on its way.
-    if (this.#signal?.aborted) this.#abort();
-  }
-
-  get told(): boolean {
-    return this.#watched || this.#ended !== null;
-  }
-
-  watched(): Promise<ExitStatus> {
-    if (!this.#watched) {
-      this.#watched = true;
-      this.after(() => {}, true);
-    }
-    return this.#exit;
-  }
-
-  wait(key: unknown, wake: () => void, pinned: boolean): void {
-    this.#waiting.get(key)?.unpin();
-    this.#waiting.set(key, { wake, unpin: pinned ? pin() : () => {} });
-  }
-
-  forget(key: unknown): void {
-    this.#waiting.get(key)?.unpin();
-    this.#waiting.delete(key);
-  }
-
-  after(then: (failure: Error | null) => void, pinned = false): void {
-    if (!this.#after) return then(this.#failure);
-    const unpin = pinned ? pin() : () => {};
-    this.#after.push((failure) => {
-      unpin();
-      then(failure);
-    });
-  }
-
-  /** Ends the session from here; what was known before stays. */
-  readonly end = (why: Error): void => {
-    if (this.#ended || !this.#after) return;
-    this.#ended = why;
-    this.native.close();
-    for (const stream of this.#streams) stream?.leave(why);
-  };
-
-  close(): void {
-    this.end(new WsxError('closed', 'a stream was left before its end', { mayHaveStarted: true }));
-  }
-
-  readonly #abort = (): void => this.end(new AbortError(this.#signal?.reason));
-
-  #wake(): void {
-    this.native.heard();
-    for (const [key, { wake, unpin }] of [...this.#waiting]) {
-      this.#waiting.delete(key);
-      unpin();
-      try {
-        wake();
-      } catch (error) {
-        // A listener of one stream has thrown: that must not silence the others.
-        queueMicrotask(() => {
-          throw error;
-        });
-      }
-    }
-  }
-
-  #ask(): void {
-    try {
-      const status = this.native.status();
-      if (status === null) this.wait(this, () => this.#ask(), false);
-      else this.#known(status as ExitStatus, null);
-    } catch (error) {
-      this.#known(null, this.#ended ?? fromNative(error));
-    }
-  }
-
-  #known(status: ExitStatus | null, failure: Error | null): void {
-    this.status = status;
-    this.#failure = failure;
-    if (status) this.#settle.resolve(status);
-    else this.#settle.reject(failure as Error);
-    this.#running.delete(this.end);
-    this.#signal?.removeEventListener('abort', this.#abort);
-    const after = this.#after ?? [];
-    this.#after = null;
-    for (const then of after) then(failure);
-  }
-}
-
-let pins = 0;
-const pinned = setInterval(() => {}, 2 ** 31 - 1).unref();
-
-/** Keeps the program alive until the returned function is called. */
-function pin(): () => void {
-  if (pins++ === 0) pinned.ref();
-  let held = true;
-  return () => {
-    if (held && --pins === 0) pinned.unref();
-    held = false;
+/** One of the outputs of a process. */
+function source(native: NativeProcess, channel: Channel): Source {
+  return {
+    read: (target) => native.read(channel, target),
+    lines: () => native.lines(channel),
+    discard: () => native.discard(channel),
   };
 }

@@ -1,23 +1,20 @@
-/** The streams of a process, over things that never wait. Never here: what an ending means. */
+/** Bytes in and out, over things that never wait. Never here: what an ending means. */
 
 import { Readable, Writable } from 'node:stream';
 
-import type { Channel, NativeProcess } from '../native/index.js';
+import type { NativeLines, NativeProcess } from '../native/index.js';
 import { WsxError, fromNative, invalid } from './errors.js';
+import type { Session } from './life.js';
+import { Lines, Pulled, type Cursor } from './pulled.js';
 
-/** What streams need of the process that they belong to. */
-export interface Session {
-  readonly native: NativeProcess;
-  /** Whether a failure needs no telling: somebody looks at the exit, or it was ended from here. */
-  readonly told: boolean;
-  /** Has `wake` called once, when something has changed; while `pinned`, the program does not end. */
-  wait(key: unknown, wake: () => void, pinned: boolean): void;
-  /** Takes that back. */
-  forget(key: unknown): void;
-  /** Calls when the exit is known, with what went wrong instead. */
-  after(then: (failure: Error | null) => void, pinned?: boolean): void;
-  /** Closes the session because a stream was left. */
-  close(): void;
+/** Where the bytes of an output come from: takes that never wait. */
+export interface Source {
+  /** Fills memory; 0 says that nothing is there yet and the session will wake, `null` that nothing will be. */
+  read(target: Buffer): number | null;
+  /** Takes whole lines; no `ends` and `null` say the same. */
+  lines(): NativeLines | null;
+  /** Drops what is there and what will come. */
+  discard(): void;
 }
 
 /** How much is handed over without letting other events in. */
@@ -42,8 +39,8 @@ const PIECE = 256 * 1024;
  */
 export class Output extends Readable {
   readonly #session: Session;
-  readonly #channel: Channel;
-  #lines: Lines<Buffer | string> | null = null;
+  readonly #source: Source;
+  #pulled: { fail(why: Error | null): void } | null = null;
   #slab: Buffer = Buffer.alloc(0);
   #ended = false;
   #failure: Error | null = null;
@@ -51,10 +48,10 @@ export class Output extends Readable {
   #slow = false;
 
   /** @internal */
-  constructor(session: Session, channel: Channel) {
+  constructor(session: Session, source: Source) {
     super({ highWaterMark: SLAB });
     this.#session = session;
-    this.#channel = channel;
+    this.#source = source;
   }
 
   /**
@@ -68,15 +65,21 @@ export class Output extends Readable {
     if (encoding !== undefined && !Buffer.isEncoding(encoding)) {
       throw invalid(`encoding ${String(encoding)} is not known`);
     }
-    if (this.#lines || this.readableFlowing !== null || this.readableDidRead || this.destroyed) {
+    return this.pull(new Lines(() => this.#source.lines(), encoding));
+  }
+
+  /** @internal Iterates over items instead of bytes. */
+  pull<Item>(cursor: Cursor<Item>): AsyncIterableIterator<Item> {
+    if (this.#pulled || this.readableFlowing !== null || this.readableDidRead || this.destroyed) {
       throw invalid('this output is being read already, so its lines cannot be');
     }
-    this.#lines = new Lines(this, this.#session, this.#channel, encoding);
-    return this.#lines;
+    const pulled = new Pulled(this, this.#session, cursor);
+    this.#pulled = pulled;
+    return pulled;
   }
 
   override _read(): void {
-    if (this.#lines) this.destroy(invalid('this output is read by lines()'));
+    if (this.#pulled) this.destroy(invalid('this output is read by lines()'));
     else this.#pull();
   }
 
@@ -84,7 +87,7 @@ export class Output extends Readable {
     for (let taken = 0; taken < TURN; ) {
       if (this.destroyed) return;
       if (this.#slab.length < SCRAP) this.#slab = slab(this.#slow);
-      const used = this.#session.native.read(this.#channel, this.#slab);
+      const used = this.#source.read(this.#slab);
       if (used === null) return this.finish((failure) => this.#end(failure));
       if (used === 0) return this.#session.wait(this, () => this.#pull(), true);
       const data = this.#slab.subarray(0, used);
@@ -126,127 +129,24 @@ export class Output extends Readable {
 
   override _destroy(why: Error | null, done: (why?: Error | null) => void): void {
     this.#session.forget(this);
-    this.#session.native.discard(this.#channel);
+    this.#source.discard();
     if (!this.#ended) this.#session.close();
-    this.#lines?.fail(why);
+    this.#pulled?.fail(why);
     done(heard(this, this.#session, why));
-  }
-}
-
-/** The lines of an output. Several `next()` at once are answered in their order. */
-class Lines<Line extends Buffer | string> implements AsyncIterableIterator<Line> {
-  readonly #output: Output;
-  readonly #session: Session;
-  readonly #channel: Channel;
-  readonly #encoding: BufferEncoding | undefined;
-  readonly #asked: Array<{
-    resolve(line: IteratorResult<Line>): void;
-    reject(why: Error): void;
-  }> = [];
-  #data: Buffer = Buffer.alloc(0);
-  #ends: Uint32Array = new Uint32Array();
-  #index = 0;
-  #start = 0;
-  #over = false;
-  #failure: Error | null = null;
-
-  constructor(
-    output: Output,
-    session: Session,
-    channel: Channel,
-    encoding: BufferEncoding | undefined,
-  ) {
-    this.#output = output;
-    this.#session = session;
-    this.#channel = channel;
-    this.#encoding = encoding;
-  }
-
-  next(): Promise<IteratorResult<Line>> {
-    if (this.#asked.length === 0 && this.#index < this.#ends.length) {
-      return Promise.resolve({ value: this.#line(), done: false });
-    }
-    return new Promise((resolve, reject) => {
-      this.#asked.push({ resolve, reject });
-      this.#serve();
-    });
-  }
-
-  async return(): Promise<IteratorResult<Line>> {
-    this.#over = true;
-    this.#output.destroy();
-    return { value: undefined, done: true };
-  }
-
-  [Symbol.asyncIterator](): this {
-    return this;
-  }
-
-  /** Ends it because the output was destroyed. */
-  fail(why: Error | null): void {
-    this.#failure ??= why;
-    this.#over = true;
-    this.#ends = new Uint32Array();
-    this.#serve();
-  }
-
-  #line(): Line {
-    const end = this.#ends[this.#index++] as number;
-    const start = this.#start;
-    this.#start = end;
-    return (
-      this.#encoding === undefined
-        ? this.#data.subarray(start, end)
-        : this.#data.toString(this.#encoding, start, end)
-    ) as Line;
-  }
-
-  #serve(): void {
-    while (this.#asked.length > 0) {
-      if (this.#index < this.#ends.length) {
-        this.#asked.shift()?.resolve({ value: this.#line(), done: false });
-      } else if (this.#over) {
-        const asked = this.#asked.shift();
-        // A failure is told once, like by a generator.
-        if (this.#failure) asked?.reject(this.#failure);
-        else asked?.resolve({ value: undefined, done: true });
-        this.#failure = null;
-      } else if (!this.#fetch()) {
-        return;
-      }
-    }
-  }
-
-  /** Fetches a batch; `false` says that `#serve` will be called when there is one. */
-  #fetch(): boolean {
-    const found = this.#session.native.lines(this.#channel);
-    if (found === null) {
-      this.#output.finish((failure) => {
-        this.fail(failure);
-        this.#output.destroy();
-      });
-      return this.#over;
-    }
-    if (found.ends.length === 0) {
-      this.#session.wait(this.#output, () => this.#serve(), true);
-      return false;
-    }
-    ({ data: this.#data, ends: this.#ends } = found);
-    this.#index = 0;
-    this.#start = 0;
-    return true;
   }
 }
 
 /** The input of a remote process. `end()` ends it; destroyed before, it closes the session. */
 export class Input extends Writable {
   readonly #session: Session;
+  readonly #native: NativeProcess;
   #ended = false;
 
   /** @internal */
-  constructor(session: Session) {
+  constructor(session: Session, native: NativeProcess) {
     super({ highWaterMark: 64 * 1024 });
     this.#session = session;
+    this.#native = native;
     session.after(() => {
       // Who pipes into it learns now that nobody reads any more, like with a local pipe.
       if (!this.#ended && this.listenerCount('error') > 0) {
@@ -269,9 +169,9 @@ export class Input extends Writable {
     const go = (): void => {
       try {
         while (index < chunks.length) {
-          if (!this.#session.native.drained()) return this.#session.wait(this, go, true);
+          if (!this.#native.drained()) return this.#session.wait(this, go, true);
           const { chunk } = chunks[index] as { chunk: Buffer };
-          this.#session.native.write(chunk.subarray(offset, offset + PIECE));
+          this.#native.write(chunk.subarray(offset, offset + PIECE));
           offset += PIECE;
           if (offset >= chunk.length) [index, offset] = [index + 1, 0];
         }
@@ -287,7 +187,7 @@ export class Input extends Writable {
 
   override _final(done: (why?: Error) => void): void {
     this.#ended = true;
-    this.#session.native.end();
+    this.#native.end();
     done();
   }
 

@@ -1,4 +1,4 @@
-/** A running remote process. Lives here: its life, from the first wake-up to the exit status. */
+/** A running remote process. Lives here: its streams, its exit status, its terminal. */
 import type { TerminalSize } from './options.js';
 import { Input, Output } from './streams.js';
 /** How a command ended. A code other than 0 is a result, not an error. */

@@ -1,19 +1,14 @@
-/** The streams of a process, over things that never wait. Never here: what an ending means. */
+/** Bytes in and out, over things that never wait. Never here: what an ending means. */
 import { Readable, Writable } from 'node:stream';
-import type { NativeProcess } from '../native/index.js';
-/** What streams need of the process that they belong to. */
-export interface Session {
-    readonly native: NativeProcess;
-    /** Whether a failure needs no telling: somebody looks at the exit, or it was ended from here. */
-    readonly told: boolean;
-    /** Has `wake` called once, when something has changed; while `pinned`, the program does not end. */
-    wait(key: unknown, wake: () => void, pinned: boolean): void;
-    /** Takes that back. */
-    forget(key: unknown): void;
-    /** Calls when the exit is known, with what went wrong instead. */
-    after(then: (failure: Error | null) => void, pinned?: boolean): void;
-    /** Closes the session because a stream was left. */
-    close(): void;
+import type { NativeLines } from '../native/index.js';
+/** Where the bytes of an output come from: takes that never wait. */
+export interface Source {
+    /** Fills memory; 0 says that nothing is there yet and the session will wake, `null` that nothing will be. */
+    read(target: Buffer): number | null;
+    /** Takes whole lines; no `ends` and `null` say the same. */
+    lines(): NativeLines | null;
+    /** Drops what is there and what will come. */
+    discard(): void;
 }
 /**
  * An output of a remote process. It ends when the process has ended and its exit is known; when there
