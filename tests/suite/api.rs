@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use wsx_core::{ErrorKind, ExecOptions, Limits, Verify};
+use wsx_core::{ErrorKind, ExecOptions, Limits, LogProtocol, LogsOptions, Verify};
 
 use crate::scenario::read;
 
@@ -22,6 +22,7 @@ fn a_bogus_name_in_the_table_is_noticed() {
         ),
         ("/options/exec", json!({"name": "bogus", "default": null})),
         ("/options/attach", json!({"name": "bogus", "default": null})),
+        ("/options/logs", json!({"name": "bogus", "default": null})),
         (
             "/options/run",
             json!({"name": "protocol", "default": "bogus"}),
@@ -45,6 +46,7 @@ fn a_name_that_the_table_lacks_is_noticed() {
         "/options/connect",
         "/options/exec",
         "/options/attach",
+        "/options/logs",
         "/options/timeouts",
     ] {
         let mut api = read("vectors/api.json");
@@ -88,6 +90,14 @@ fn differences(api: &Value) -> Vec<String> {
     );
     let attach = defaults(&api["options"]["attach"]);
     compare("attach", attach, attach_defaults());
+    compare("logs", defaults(&api["options"]["logs"]), logs_defaults());
+    let (table, core) = (&api["logs_timeouts"], logs_timeouts());
+    let table = table.as_object().unwrap().clone().into_iter();
+    compare(
+        "logs_timeouts",
+        table.filter(|(name, _)| name != "about").collect(),
+        core,
+    );
     // `run` is `exec` and more: what both have is the same.
     let exec = exec_defaults();
     let (mut table, mut core) = (defaults(&api["options"]["run"]), Defaults::new());
@@ -174,6 +184,66 @@ fn attach_defaults() -> Defaults {
     let mut defaults = exec_defaults();
     defaults.retain(|name, _| !matches!(&**name, "preflight" | "verify"));
     defaults
+}
+
+/// The fields of `LogsOptions` by the names of the table.
+fn logs_defaults() -> Defaults {
+    let core = LogsOptions::default();
+    let seconds = |limit: Option<std::time::Duration>| json!(limit.map(|limit| limit.as_secs()));
+    fields(&core)
+        .into_iter()
+        .filter_map(|name| {
+            let default = match &*name {
+                "all_containers" => json!(core.all_containers),
+                "all_namespaces" => json!(core.all_namespaces),
+                "all_pods" => json!(core.all_pods),
+                "container" => json!(core.container),
+                "follow" => json!(core.follow),
+                "forever" => json!(core.forever),
+                "ignore_errors" => json!(core.ignore_errors),
+                "limit_bytes" => json!(core.limit_bytes),
+                "limits" => return Some(("timeouts".to_owned(), Value::Null)),
+                "max_log_requests" => json!(core.max_log_requests),
+                "namespace" => json!(core.namespace),
+                "pod_running_timeout" => return None,
+                "previous" => json!(core.previous),
+                "protocol" if core.protocol == LogProtocol::Auto => json!("auto"),
+                "resume" => json!(core.resume),
+                "selector" => json!(core.selector),
+                "since" => seconds(core.since),
+                "since_time" => json!(core.since_time),
+                "sort_window" => seconds(core.sort_window),
+                "tail_lines" => json!(core.tail_lines),
+                "timestamps" => json!(core.timestamps),
+                _ => json!("unknown to this test"),
+            };
+            Some((name, default))
+        })
+        .collect()
+}
+
+/// What is another limit for logs than for exec.
+fn logs_timeouts() -> Defaults {
+    let (logs, others) = (LogsOptions::default(), ExecOptions::default());
+    let (ours, theirs) = (&logs.limits, &others.limits);
+    [
+        ("connect", ours.connect, theirs.connect),
+        ("keepalive", ours.keepalive, theirs.keepalive),
+        (
+            "keepalive_timeout",
+            ours.keepalive_timeout,
+            theirs.keepalive_timeout,
+        ),
+        (
+            "pod_running",
+            logs.pod_running_timeout,
+            others.pod_running_timeout,
+        ),
+    ]
+    .into_iter()
+    .filter(|(_, ours, theirs)| ours != theirs)
+    .map(|(name, ours, _)| (name.to_owned(), json!(ours.as_secs())))
+    .collect()
 }
 
 fn timeout_defaults() -> Defaults {

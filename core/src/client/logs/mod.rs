@@ -37,15 +37,15 @@ impl Client {
     /// # Cancel safety
     /// Nothing is lost when the future is dropped.
     pub async fn logs(&self, target: Option<&str>, options: LogsOptions) -> Result<Logs> {
-        let Some(target) = target else {
-            let message = "a log needs a pod or TYPE/NAME";
-            return Err(Error::new(ErrorKind::Invalid, message));
-        };
-        let target = Target::parse(target)?;
+        let target = target.map(Target::parse).transpose()?;
         let namespace = options.namespace.clone();
         let namespace = namespace.unwrap_or_else(|| self.namespace().to_owned());
         target::checked_namespace(&namespace)?;
-        check(&options)?;
+        check(target.as_ref(), &options)?;
+        let Some(target) = target.filter(|_| !options.many()) else {
+            let message = "several logs at once are not read yet";
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        };
         let place = place::find(&self.server, &target, &namespace, &options).await?;
         let server = Arc::clone(&self.server);
         Ok(Logs::start(|output, facts| {
@@ -58,19 +58,37 @@ impl Client {
 }
 
 /// Refuses what can only be a mistake before anything is sent.
-fn check(options: &LogsOptions) -> Result<()> {
+fn check(target: Option<&Target>, options: &LogsOptions) -> Result<()> {
+    let refuse = |message: &str| Err(Error::new(ErrorKind::Invalid, message));
+    let selects = options.selector.is_some() || options.all_namespaces;
+    match target {
+        Some(_) if selects => return refuse("name a pod, or select pods, not both"),
+        None if !selects => {
+            let error = "which logs? neither a pod was named nor a selector";
+            return Err(Error::new(ErrorKind::Invalid, error)
+                .remedy("POD, TYPE/NAME, or a selector of pods (-l)"));
+        }
+        _ => {}
+    }
+    if options.all_containers && options.container.is_some() {
+        return refuse("all containers are asked for, and one of them: name one, or all");
+    }
+    if options.max_log_requests == 0 {
+        return refuse("max_log_requests must be higher than zero");
+    }
+    if options.sort_window.is_some() && options.limit_bytes.is_some() {
+        return refuse("a limit of bytes counts one log, so that logs are not sorted with it");
+    }
     let limits = &options.limits;
     let named = [
         ("connect", limits.connect),
         ("keepalive_timeout", limits.keepalive_timeout),
     ];
     if let Some((name, _)) = named.iter().find(|(_, limit)| limit.is_zero()) {
-        let message = format!("the {name} time limit must be higher than zero");
-        return Err(Error::new(ErrorKind::Invalid, message));
+        return refuse(&format!("the {name} time limit must be higher than zero"));
     }
     if options.forever && !options.resumes() {
-        let message = "only a log that is followed and resumed can be followed for ever";
-        return Err(Error::new(ErrorKind::Invalid, message));
+        return refuse("only a log that is followed and resumed can be followed for ever");
     }
     log(&PodRef::new("x", "x"), &options.once()).map_err(server::unusable)?;
     Ok(())

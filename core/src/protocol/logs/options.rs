@@ -20,10 +20,16 @@ pub enum LogProtocol {
     Only(LogSubprotocol),
 }
 
-/// What to ask of the log of one container. All defaults are here; roofs pass what is absent on as absent.
+/// What to ask of logs. All defaults are here; roofs pass what is absent on as absent.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct LogsOptions {
+    /// Whether to read all containers of each pod: init, ordinary, ephemeral.
+    pub all_containers: bool,
+    /// Whether to look for pods in all namespaces.
+    pub all_namespaces: bool,
+    /// Whether to read all pods of `TYPE/NAME` instead of the best.
+    pub all_pods: bool,
     /// Container; absent: the pod's annotation, else its first container.
     pub container: Option<String>,
     /// Whether to go on while the container runs.
@@ -31,11 +37,17 @@ pub struct LogsOptions {
     /// With `follow`: wait for a pod that does not exist yet, for the next run, for the next pod, and
     /// never give up.
     pub forever: bool,
+    /// Whether a log that cannot be read, or not on, is told as `Failed` and the others are read; else
+    /// the first one ends all.
+    pub ignore_errors: bool,
     /// The most bytes of the reply, timestamps included where they were asked for; the last line may
     /// be cut. With `follow` nothing is resumed.
     pub limit_bytes: Option<u64>,
     /// Time limits.
     pub limits: Limits,
+    /// How many logs are followed at once, at least one; the others wait for their turn, which is told.
+    /// Without `follow` logs are read one after the other, and with `sort_window` so many at once.
+    pub max_log_requests: usize,
     /// Namespace; absent: the client's.
     pub namespace: Option<String>,
     /// How long to wait for a pod, and with `follow` for its container to have started.
@@ -46,6 +58,10 @@ pub struct LogsOptions {
     pub protocol: LogProtocol,
     /// With `follow`: whether a cut is mended, without loss or with a gap that is told.
     pub resume: bool,
+    /// Which pods' logs to read, by their labels (`app=web,tier!=db`), instead of a pod that is named.
+    pub selector: Option<String>,
+    /// Merges several logs by the times of their lines: none is held back for longer than this.
+    pub sort_window: Option<Duration>,
     /// Only lines of this long ago or later, in whole seconds, at least one.
     pub since: Option<Duration>,
     /// Only lines of this point in time (RFC 3339) or later.
@@ -59,16 +75,23 @@ pub struct LogsOptions {
 impl Default for LogsOptions {
     fn default() -> Self {
         Self {
+            all_containers: false,
+            all_namespaces: false,
+            all_pods: false,
             container: None,
             follow: false,
             forever: false,
+            ignore_errors: false,
             limit_bytes: None,
             limits: Limits::default().keepalive_timeout(Duration::from_secs(15)),
+            max_log_requests: 50,
             namespace: None,
             pod_running_timeout: Duration::from_secs(20),
             previous: false,
             protocol: LogProtocol::Auto,
             resume: true,
+            selector: None,
+            sort_window: None,
             since: None,
             since_time: None,
             tail_lines: None,
@@ -89,16 +112,26 @@ macro_rules! setters {
 
 impl LogsOptions {
     setters! {
+        /// Sets whether to read all containers of each pod.
+        all_containers: bool,
+        /// Sets whether to look for pods in all namespaces.
+        all_namespaces: bool,
+        /// Sets whether to read all pods of `TYPE/NAME`.
+        all_pods: bool,
         /// Sets the container.
         container: Option<String>,
         /// Sets whether to go on while the container runs.
         follow: bool,
         /// Sets whether to wait and reconnect for ever.
         forever: bool,
+        /// Sets whether the others are read where one cannot be.
+        ignore_errors: bool,
         /// Sets the most bytes of the reply.
         limit_bytes: Option<u64>,
         /// Sets the time limits.
         limits: Limits,
+        /// Sets how many logs are followed at once.
+        max_log_requests: usize,
         /// Sets the namespace.
         namespace: Option<String>,
         /// Sets how long to wait for a pod and its container.
@@ -109,6 +142,10 @@ impl LogsOptions {
         protocol: LogProtocol,
         /// Sets whether a cut is mended.
         resume: bool,
+        /// Sets which pods' logs to read, by their labels.
+        selector: Option<String>,
+        /// Sets how long a line is held back at most to merge several logs by time.
+        sort_window: Option<Duration>,
         /// Sets how long ago the first line may be.
         since: Option<Duration>,
         /// Sets the point in time from which lines are wanted.
@@ -122,7 +159,19 @@ impl LogsOptions {
     /// Tells whether a cut is mended.
     #[must_use]
     pub const fn resumes(&self) -> bool {
-        self.resume && self.follow && !self.previous && self.limit_bytes.is_none()
+        self.resume && self.follows() && self.limit_bytes.is_none()
+    }
+
+    /// Tells whether several logs may be asked for.
+    #[must_use]
+    pub const fn many(&self) -> bool {
+        self.selector.is_some() || self.all_containers || self.all_namespaces || self.all_pods
+    }
+
+    /// Tells whether the reply goes on while the container runs.
+    #[must_use]
+    pub const fn follows(&self) -> bool {
+        self.follow && !self.previous
     }
 
     /// Returns what to ask of the log where nothing is resumed.
@@ -130,7 +179,7 @@ impl LogsOptions {
     pub fn once(&self) -> LogOptions {
         LogOptions::default()
             .container(self.container.clone())
-            .follow(self.follow && !self.previous)
+            .follow(self.follows())
             .limit_bytes(self.limit_bytes)
             .previous(self.previous)
             .since(self.since)
