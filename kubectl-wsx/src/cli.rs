@@ -7,7 +7,7 @@ use std::ffi::OsString;
 
 use clap::{Args as _, Command, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-use crate::commands::{attach, exec, version};
+use crate::commands::{attach, exec, logs, version};
 use crate::flag;
 use crate::globals::Globals;
 
@@ -38,6 +38,7 @@ pub(crate) struct Cli {
 pub(crate) enum Verb {
     Attach(Box<attach::Args>),
     Exec(Box<exec::Args>),
+    Logs(Box<logs::Args>),
     /// Show the flags that every command has
     Options,
     Version(version::Args),
@@ -59,7 +60,7 @@ pub(crate) struct Refused {
 pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, Refused> {
     let mut command = command();
     let arguments = flag::normalize(arguments, &names(&command));
-    let named = ["attach", "exec", "options", "version"]
+    let named = ["attach", "exec", "logs", "options", "version"]
         .into_iter()
         .find(|name| arguments.iter().skip(1).any(|argument| argument == *name));
     let parsed = command

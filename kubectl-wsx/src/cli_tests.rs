@@ -136,7 +136,7 @@ fn mistakes_are_named() {
             "exec --no-such web-0 -- sh",
             "error: unexpected argument '--no-such' found",
         ),
-        ("logs web-0", "error: unrecognized subcommand 'logs'"),
+        ("tail web-0", "error: unrecognized subcommand 'tail'"),
     ] {
         assert_eq!(parse_line(line).err().as_deref(), Some(words));
     }

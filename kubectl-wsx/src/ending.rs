@@ -21,8 +21,12 @@ pub(crate) enum Ending {
     Exited(Status),
     /// There is no exit status, or what was asked for could not be done.
     Failed(Error),
+    /// Everything that is left of the logs was shown, but so many times lines are missing.
+    Gaps(u64),
     /// A signal ended us.
     Interrupted(Signal),
+    /// A signal ended what goes on until it is left.
+    Left(Signal),
     /// The reader of standard output has gone, as `head` does.
     PipeClosed,
     /// Everything that was asked for was done, without a remote command.
@@ -144,7 +148,8 @@ impl Ending {
             Self::Exited(status) => exit_words(*status),
             Self::Failed(error) => Some(failure_words(error, moved)),
             Self::Interrupted(signal) => Some(interrupted_words(*signal, moved)),
-            Self::Detached | Self::PipeClosed | Self::Succeeded => None,
+            Self::Gaps(count) => Some(gap_words(*count)),
+            Self::Detached | Self::Left(_) | Self::PipeClosed | Self::Succeeded => None,
             Self::Unwritten {
                 error,
                 bytes,
@@ -205,6 +210,15 @@ fn interrupted_words(signal: Signal, moved: Option<&Moved>) -> String {
     }
 }
 
+fn gap_words(count: u64) -> String {
+    let places = if count == 1 {
+        "in one place"
+    } else {
+        "in several places"
+    };
+    format!("error: lines are missing, or may be, {places} (--strict)")
+}
+
 fn unwritten_words(error: &WriteError, bytes: u64) -> String {
     let stream = match error.stream {
         Stream::Stderr => "error",
@@ -216,7 +230,8 @@ fn unwritten_words(error: &WriteError, bytes: u64) -> String {
 }
 
 fn usage_words(message: &str, hint: Hint) -> String {
-    let message = escape(message);
+    let message: Vec<_> = message.split('\n').map(escape).collect();
+    let message = message.join("\n");
     let named = |command: &str| match command {
         "" => "kubectl wsx".to_owned(),
         command => format!("kubectl wsx {command}"),

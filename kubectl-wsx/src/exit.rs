@@ -19,6 +19,8 @@ mod code {
     pub(super) const SUCCESS: u8 = 0;
     /// The command line cannot be.
     pub(super) const USAGE: u8 = 2;
+    /// Lines of a log are missing.
+    pub(super) const GAPS: u8 = 65;
     /// This machine's data: output that was not written, input that cannot be read.
     pub(super) const LOCAL_IO: u8 = 74;
     /// The caller's own time limit.
@@ -64,7 +66,8 @@ impl Ending {
         let own = match self {
             Self::Detached | Self::Exited(_) | Self::Succeeded => code::SUCCESS,
             Self::Failed(error) => failure_code(error.kind()),
-            Self::Interrupted(signal) => signal.code(),
+            Self::Gaps(_) => code::GAPS,
+            Self::Interrupted(signal) | Self::Left(signal) => signal.code(),
             Self::PipeClosed => code::PIPE_CLOSED,
             Self::Unwritten { .. } => code::LOCAL_IO,
             Self::Usage { .. } => code::USAGE,
@@ -88,7 +91,8 @@ impl Ending {
                 code::NOT_STARTED => "not_started",
                 _ => "lost",
             },
-            Self::Interrupted(_) => "interrupted",
+            Self::Gaps(_) => "lost",
+            Self::Interrupted(_) | Self::Left(_) => "interrupted",
             Self::PipeClosed | Self::Unwritten { .. } => "local_io",
             Self::Usage { .. } => "not_started",
         }
@@ -109,7 +113,7 @@ impl Ending {
             output::say(&words);
         }
         let signal = match self {
-            Self::Interrupted(signal) => Some(signal),
+            Self::Interrupted(signal) | Self::Left(signal) => Some(signal),
             _ => None,
         };
         Exit {
@@ -266,6 +270,15 @@ mod tests {
         let error = || Error::new(ErrorKind::LocalIo, "x");
         assert_eq!(exited(0).despite(error()).code(ExitCodes::Wsx), 74);
         assert_eq!(exited(3).despite(error()).code(ExitCodes::Wsx), 3);
+    }
+
+    #[test]
+    fn missing_lines_have_a_code_of_their_own() {
+        let ending = Ending::Gaps(2);
+        assert_eq!(
+            (ending.code(ExitCodes::Wsx), ending.code(ExitCodes::Kubectl)),
+            (65, 65)
+        );
     }
 
     #[test]

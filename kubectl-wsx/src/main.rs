@@ -17,6 +17,7 @@ mod exit;
 mod flag;
 mod globals;
 mod input;
+mod lines;
 mod log;
 mod manifest;
 mod output;
@@ -33,7 +34,7 @@ use tokio::runtime::Builder;
 use wsx_core::{Error, ErrorKind};
 
 use crate::cli::{Cli, Verb};
-use crate::commands::{attach, exec, version};
+use crate::commands::{attach, exec, logs, version};
 use crate::ending::Ending;
 use crate::exit::Exit;
 
@@ -70,6 +71,7 @@ async fn run(Cli { globals, verb }: Cli) -> Exit {
     let ending = match verb {
         Verb::Attach(args) => return attach::run(*args, &globals).await,
         Verb::Exec(args) => return exec::run(*args, &globals).await,
+        Verb::Logs(args) => return logs::run(*args, &globals).await,
         Verb::Options => exit::printed(globals.output().print(&cli::options())),
         Verb::Version(args) => version::run(args, &globals).await,
     };

@@ -2,5 +2,6 @@
 
 pub(crate) mod attach;
 pub(crate) mod exec;
+pub(crate) mod logs;
 mod session;
 pub(crate) mod version;

@@ -15,6 +15,7 @@ mod flags;
 mod hops;
 mod judge;
 mod local;
+mod logs;
 mod memory;
 mod pauses;
 #[path = "../../../tests/suite/scenario.rs"]

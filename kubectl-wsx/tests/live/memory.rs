@@ -23,9 +23,15 @@ fn peak(fault: &str, output: usize) -> u64 {
     stdin.write_all(b"x").unwrap();
     let copied = std::io::copy(&mut stdout.take(output as u64 + 1), &mut std::io::sink());
     assert_eq!(copied.unwrap(), output as u64 + 1);
-    let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+    let peak = high_water(child.id());
     drop(stdin);
     finish(child).expect(0, &[]);
+    peak
+}
+
+/// Returns the most memory that a running process ever took, in kB.
+pub(crate) fn high_water(process: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     peak.unwrap()
         .trim()
