@@ -100,12 +100,19 @@ impl AsyncRead for TerminalOutput {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match ready!(Pin::new(&mut self.0).poll_read(context, buffer)) {
-            // Linux: EIO once nobody holds the other side.
-            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => {
-                Poll::Ready(Ok(()))
-            }
-            read => Poll::Ready(read),
+        let is_hung_up = |read: &io::Result<()>| {
+            let error = read.as_ref().err();
+            error.and_then(io::Error::raw_os_error) == Some(rustix::io::Errno::IO.raw_os_error())
+        };
+        let mut read = ready!(Pin::new(&mut self.0).poll_read(context, buffer));
+        if is_hung_up(&read) {
+            // Linux looks for output first and then whether the other side is closed: what came in
+            // between is behind the first EIO.
+            read = ready!(Pin::new(&mut self.0).poll_read(context, buffer));
         }
+        Poll::Ready(match is_hung_up(&read) {
+            true => Ok(()),
+            false => read,
+        })
     }
 }

@@ -92,9 +92,9 @@ func (r *running) serveTerminal(p *program) {
 		go io.Copy(r.console, p.stdin)
 	}
 	if p.stdout != nil {
-		r.copy(p.stdout, r.console)
+		r.copy(p.stdout, terminalOutput{r.console})
 	} else {
-		r.copy(discard{}, r.console)
+		r.copy(discard{}, terminalOutput{r.console})
 	}
 }
 
@@ -135,7 +135,7 @@ func (r *running) feed(stdin io.Reader) {
 }
 
 // copy copies output until it ends, or nobody reads it: then the process gets EPIPE.
-func (r *running) copy(to io.WriteCloser, from *os.File) {
+func (r *running) copy(to io.WriteCloser, from io.ReadCloser) {
 	r.count++
 	go func() {
 		io.Copy(to, from)

@@ -2,8 +2,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -32,6 +34,20 @@ func openTerminal() (ours, theirs *os.File, err error) {
 	}
 	return ours, theirs, nil
 }
+
+// terminalOutput reads what a terminal shows. Linux looks for output first and then whether the other end is closed: what came in
+// between is behind the first EIO.
+type terminalOutput struct{ ours *os.File }
+
+func (t terminalOutput) Read(data []byte) (int, error) {
+	n, err := t.ours.Read(data)
+	if errors.Is(err, syscall.EIO) {
+		return t.ours.Read(data)
+	}
+	return n, err
+}
+
+func (t terminalOutput) Close() error { return t.ours.Close() }
 
 func control(file *os.File, call func(fd int) error) error {
 	raw, err := file.SyscallConn()
