@@ -160,6 +160,15 @@ impl Error {
         self
     }
 
+    /// Says before the message what it is about.
+    #[must_use]
+    #[cfg(feature = "client")]
+    pub(crate) fn of(mut self, what: &str) -> Self {
+        let inner = Arc::make_mut(&mut self.0);
+        inner.message = format!("{what}: {}", inner.message);
+        self
+    }
+
     /// Adds the status of the HTTP answer that refused.
     #[must_use]
     pub fn answered(mut self, http_status: u16) -> Self {

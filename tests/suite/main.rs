@@ -13,6 +13,7 @@ mod kubectl;
 mod kubectl_logs;
 mod log_cuts;
 mod logs;
+mod logs_many;
 mod messages;
 mod program;
 mod raw;

@@ -97,6 +97,11 @@ pub enum Notice {
         /// Why not.
         reason: String,
     },
+    /// Pods may be listed, but not watched: new ones are noticed later.
+    PodsNotWatched {
+        /// What the server said.
+        reason: String,
+    },
     /// Pods may not be read, so that restarts of a container whose log is followed are not known of.
     PodsUnknown {
         /// What the server said.
@@ -145,6 +150,7 @@ impl Notice {
             Self::DefaultedContainer { .. } => "defaulted_container",
             Self::InsecureTls { .. } => "insecure_tls",
             Self::LogFallback { .. } => "log_fallback",
+            Self::PodsNotWatched { .. } => "pods_not_watched",
             Self::PodsUnknown { .. } => "pods_unknown",
             Self::WrongDefault { .. } => "wrong_default",
             Self::KubeconfigTrust { .. } => "kubeconfig_trust",
@@ -214,6 +220,11 @@ impl fmt::Display for Notice {
             Self::LogFallback { reason } => write!(
                 f,
                 "the log is followed over HTTP, without pings: {}",
+                escape(reason)
+            ),
+            Self::PodsNotWatched { reason } => write!(
+                f,
+                "new pods are looked for every 10s only: {}",
                 escape(reason)
             ),
             Self::PodsUnknown { reason } => write!(

@@ -15,8 +15,16 @@ use crate::protocol::text::{escape, excerpt};
 /// A list of pods.
 #[derive(Deserialize)]
 pub(super) struct PodList {
+    #[serde(default)]
+    pub(super) metadata: ListMetadata,
     #[serde(default, deserialize_with = "nullable")]
     pub(super) items: Vec<Pod>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct ListMetadata {
+    pub(super) resource_version: String,
 }
 
 /// The parts of a pod that are looked at. Unknown and absent fields are fine.
@@ -32,7 +40,9 @@ pub(super) struct Pod {
 #[serde(default, rename_all = "camelCase")]
 pub(super) struct Metadata {
     pub(super) name: String,
-    uid: String,
+    pub(super) namespace: String,
+    pub(super) uid: String,
+    pub(super) resource_version: String,
     #[serde(deserialize_with = "nullable")]
     annotations: BTreeMap<String, String>,
     creation_timestamp: Option<String>,
@@ -238,6 +248,19 @@ impl Pod {
             .get("kubectl.kubernetes.io/default-container")?;
         let known = name.is_empty() || self.all().any(|container| container.name == *name);
         (!known).then_some(name)
+    }
+
+    /// Returns the names of all containers in the order in which kubectl reads their logs.
+    pub(super) fn containers_in_order(&self) -> impl Iterator<Item = &str> {
+        let spec = &self.spec;
+        let all = spec.init_containers.iter().chain(&spec.containers);
+        all.chain(&spec.ephemeral_containers)
+            .map(|container| &*container.name)
+    }
+
+    /// Tells whether a container may write to its log now or later.
+    pub(super) fn may_write(&self, container: &str) -> bool {
+        !matches!(self.readiness(container, ""), Readiness::Never(_))
     }
 
     /// Returns the container that comes first.

@@ -1,15 +1,18 @@
-//! The log of one container: read once, or followed over cuts, restarts and outages.
+//! The log of one container, or of several: read once, or followed over cuts, restarts and outages.
 //!
 //! - `place`: whose log it is
 //! - `open`: one request, over WebSocket or HTTP
 //! - `pump`: from replies to items, and what comes after a cut
+//! - `many`: several logs as one
 
+mod many;
 mod open;
 mod place;
 mod pump;
 
 use std::sync::Arc;
 
+use self::many::{Found, Many};
 use self::open::Opener;
 use self::pump::Pump;
 use super::target::{self, Target};
@@ -21,7 +24,12 @@ use crate::protocol::request::PodRef;
 use crate::session::logs::Logs;
 
 impl Client {
-    /// Reads the log of one container of `POD` or `TYPE/NAME`, of which kubectl's pod for logs is taken.
+    /// Reads the log of one container of `POD` or `TYPE/NAME`, of which kubectl's pod for logs is taken;
+    /// or several: of all containers, of all pods of `TYPE/NAME`, or, without a target, of the pods of a
+    /// [`selector`](LogsOptions::selector) or [`all_namespaces`](LogsOptions::all_namespaces).
+    ///
+    /// Several logs that are followed are watched: what begins later joins from its first line on. The
+    /// first one that fails ends all, unless errors are ignored.
     ///
     /// Without [`follow`](LogsOptions::follow) it is one HTTP request. With it the log goes on over
     /// WebSocket, or over HTTP where that is refused, until the container does not run any more; a cut
@@ -42,17 +50,23 @@ impl Client {
         let namespace = namespace.unwrap_or_else(|| self.namespace().to_owned());
         target::checked_namespace(&namespace)?;
         check(target.as_ref(), &options)?;
-        let Some(target) = target.filter(|_| !options.many()) else {
-            let message = "several logs at once are not read yet";
-            return Err(Error::new(ErrorKind::Unsupported, message));
+        let Some(target) = target.as_ref().filter(|_| !options.many()) else {
+            let Found { selection, list } =
+                many::find(&self.server, target.as_ref(), &namespace, &options).await?;
+            let server = Arc::clone(&self.server);
+            return Ok(Logs::start(|output, facts| {
+                let many = Many::new(server, options, &namespace, facts, selection, output);
+                Box::pin(many.run(list))
+            }));
         };
-        let place = place::find(&self.server, &target, &namespace, &options).await?;
+        let place = place::find(&self.server, target, &namespace, &options).await?;
         let server = Arc::clone(&self.server);
         Ok(Logs::start(|output, facts| {
             let (limits, protocol) = (options.limits, options.protocol);
             let opener = Opener::new(Arc::clone(&server), limits, protocol, facts);
+            let target = target.clone();
             let pump = Pump::new(server, opener, target, options, place, output);
-            Box::pin(pump.run())
+            Box::pin(async { pump.run().await.0 })
         }))
     }
 }

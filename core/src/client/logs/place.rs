@@ -30,6 +30,15 @@ pub(super) struct Place {
 }
 
 impl Place {
+    /// Returns a container of a pod that was looked at.
+    pub(super) fn of(pod: &Pod, namespace: &str, container: String) -> Self {
+        Self {
+            pod: PodRef::new(namespace, &pod.metadata.name),
+            run: pod.run(&container),
+            container: Some(container),
+        }
+    }
+
     /// Returns whose log it is.
     pub(super) fn source(&self) -> Arc<LogSource> {
         let container = self.container.clone().unwrap_or_default();
@@ -133,34 +142,36 @@ fn choose(
     count: usize,
     tell: bool,
 ) -> Result<Place> {
-    let name = &pod.metadata.name;
+    let (container, notices) = container(pod, options)?;
+    if tell {
+        for notice in notices {
+            server.tell(&notice);
+        }
+        if count > 1 {
+            server.tell(&Notice::ChosenPod {
+                pod: pod.metadata.name.clone(),
+                count,
+                container: container.clone(),
+            });
+        }
+    }
+    Ok(Place::of(pod, namespace, container))
+}
+
+/// Returns the one container of a pod whose log is meant, and what a person should be told about it.
+///
+/// # Errors
+/// `NotFound` when the one that was named is not in the pod.
+pub(super) fn container(pod: &Pod, options: &LogsOptions) -> Result<(String, Vec<Notice>)> {
     let mut wanted = options.container.as_deref();
     let wrong = pod.wrong_default().filter(|_| wanted.is_none());
     if wrong.is_some() {
         wanted = pod.first_container();
     }
     let (container, notice) = pod.container(wanted)?;
-    if tell {
-        if let Some(container) = wrong {
-            server.tell(&Notice::WrongDefault {
-                container: container.to_owned(),
-                pod: name.clone(),
-            });
-        }
-        if let Some(notice) = notice {
-            server.tell(&notice);
-        }
-        if count > 1 {
-            server.tell(&Notice::ChosenPod {
-                pod: name.clone(),
-                count,
-                container: container.clone(),
-            });
-        }
-    }
-    Ok(Place {
-        pod: PodRef::new(namespace, name),
-        run: pod.run(&container),
-        container: Some(container),
-    })
+    let wrong = wrong.map(|container| Notice::WrongDefault {
+        container: container.to_owned(),
+        pod: pod.metadata.name.clone(),
+    });
+    Ok((container, wrong.into_iter().chain(notice).collect()))
 }

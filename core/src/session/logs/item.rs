@@ -157,6 +157,8 @@ pub struct LogReport {
     pub gaps: u64,
     /// Connections that were lost and replaced by another one.
     pub reconnects: u64,
+    /// Lines that were given out after a later one, where several logs are sorted.
+    pub late: u64,
     /// How it travels, once an answer came: [`Http`](LogProtocol::Http) or [`Only`](LogProtocol::Only).
     pub protocol: Option<LogProtocol>,
 }

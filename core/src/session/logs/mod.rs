@@ -2,13 +2,16 @@
 //!
 //! - `item`: what comes out
 //! - `feed`: one connection's bytes
+//! - `merge`: several logs as one, by time
 //!
 //! Lives here: the handle, its queue. Never here: pods, requests, resuming.
 
 mod feed;
 mod item;
+mod merge;
 
 use std::future::poll_fn;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
@@ -22,6 +25,7 @@ use crate::protocol::logs::LogProtocol;
 
 pub use feed::{Feed, Finish};
 pub use item::{LogEnd, LogEvent, LogItem, LogLine, LogReport, LogSource};
+pub use merge::{LINE_PATIENCE, Merge};
 
 /// How many bytes of lines wait for the caller; one read of the socket may come on top.
 const OUTPUT_LIMIT: usize = 256 * 1024;
@@ -32,19 +36,28 @@ const OVERHEAD: usize = 64;
 #[derive(Debug)]
 pub struct Batch(pub Vec<LogItem>);
 
-impl Weigh for Batch {
-    fn weight(&self) -> usize {
-        let weight = |item: &LogItem| match item {
+impl Batch {
+    /// Returns what one item weighs.
+    fn weight_of(item: &LogItem) -> usize {
+        match item {
             LogItem::Event(..) => OVERHEAD,
             LogItem::Line(line) => line.data.len() + OVERHEAD,
-        };
-        self.0.iter().map(weight).sum()
+        }
+    }
+}
+
+impl Weigh for Batch {
+    fn weight(&self) -> usize {
+        self.0.iter().map(Self::weight_of).sum()
     }
 }
 
 /// What whoever reads tells beside the items.
 #[derive(Debug, Default)]
-pub struct Facts(Mutex<Option<LogProtocol>>);
+pub struct Facts {
+    protocol: Mutex<Option<LogProtocol>>,
+    late: AtomicU64,
+}
 
 impl Facts {
     /// Tells how the log travels now.
@@ -52,8 +65,13 @@ impl Facts {
         *self.protocol() = Some(protocol);
     }
 
+    /// Tells how many lines were given out after a later one so far.
+    pub fn late(&self, lines: u64) {
+        self.late.store(lines, Ordering::Relaxed);
+    }
+
     fn protocol(&self) -> MutexGuard<'_, Option<LogProtocol>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.protocol.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -132,6 +150,7 @@ impl Logs {
     #[must_use]
     pub fn report(&self) -> LogReport {
         LogReport {
+            late: self.facts.late.load(Ordering::Relaxed),
             protocol: *self.facts.protocol(),
             ..self.report
         }
@@ -193,13 +212,13 @@ mod tests {
                 for number in 0..100_000 {
                     poll_fn(|cx| output.poll_room(cx)).await;
                     let _ = output.push(Batch(vec![line(format!("{number}\n"))]));
-                    counted.store(number, std::sync::atomic::Ordering::SeqCst);
+                    counted.store(number, Ordering::SeqCst);
                 }
                 Ok(LogEnd::Complete)
             })
         });
         sleep(Duration::from_secs(600)).await;
-        assert!(pushed.load(std::sync::atomic::Ordering::SeqCst) < 10_000);
+        assert!(pushed.load(Ordering::SeqCst) < 10_000);
         let mut batch = Vec::new();
         let mut cancelled = 0;
         loop {

@@ -33,7 +33,8 @@ impl Pump {
         self.failures += 1;
         if finish.polite {
             self.look_after().await?;
-            if self.is_over() {
+            // What was followed to a polite end by the end of its pod was its own end.
+            if self.is_over() || self.gone {
                 return Ok(());
             }
         }
@@ -63,7 +64,20 @@ impl Pump {
             let most = if finish.polite { u32::MAX } else { 2 };
             sleep(pause((self.failures - SHORT_REPLIES).min(most))).await;
         }
-        self.look_after().await
+        self.look_after().await?;
+        self.gap_if_gone();
+        Ok(())
+    }
+
+    /// Tells that the last lines of a pod that is gone may be missing.
+    pub(super) fn gap_if_gone(&mut self) {
+        if self.gone {
+            self.event(LogEvent::Gap {
+                certain: false,
+                from: self.last,
+                to: None,
+            });
+        }
     }
 
     pub(super) async fn refused(&mut self, error: Error) -> Result<()> {
@@ -86,7 +100,9 @@ impl Pump {
             .get_or_insert_with(|| (Instant::now(), error.report()));
         self.resume.cut(None, self.rate.pace(self.round_trip));
         self.back_off(error).await?;
-        self.look_after().await
+        self.look_after().await?;
+        self.gap_if_gone();
+        Ok(())
     }
 
     /// Waits after an error: until the server takes connections where it did not answer, else longer
@@ -156,6 +172,10 @@ impl Pump {
             }
             Change::Restarted => self.next_run(u32::from(self.draining)),
             Change::Unseen { instances } => self.next_run(instances),
+            _ if self.watched => {
+                self.place.run = Some(old);
+                self.gone = true;
+            }
             _ => self.replaced(),
         }
     }
@@ -195,6 +215,10 @@ impl Pump {
     }
 
     async fn pod_is_gone(&mut self) -> Result<()> {
+        if self.watched {
+            self.gone = true;
+            return Ok(());
+        }
         if self.options.forever {
             let name = &self.place.pod.name;
             let reason = format!("pod {name} is gone");
@@ -233,7 +257,7 @@ impl Pump {
 }
 
 /// From half a second, doubled with each failure, up to 30 s; half of it is random.
-fn pause(failures: u32) -> Duration {
+pub(in crate::client::logs) fn pause(failures: u32) -> Duration {
     let most = Duration::from_millis(500).saturating_mul(2_u32.saturating_pow(failures));
     most.min(LONGEST_PAUSE).mul_f64(0.5 + random() / 2.0)
 }

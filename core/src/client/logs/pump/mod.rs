@@ -9,6 +9,8 @@
 
 mod after;
 
+pub(super) use after::pause;
+
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +25,7 @@ use crate::client::server::Server;
 use crate::client::target::Target;
 use crate::error::{Error, ErrorKind, Result};
 use crate::protocol::logs::request::LogOptions;
-use crate::protocol::logs::{self as machine, Ask, Given, Line, LineReader};
+use crate::protocol::logs::{self as machine, Ask, Given, Instance, Line, LineReader};
 use crate::protocol::logs::{LogsOptions, Pace, Resume, Start, Step};
 use crate::session::logs::{Batch, Finish, LogEnd, LogEvent, LogItem, LogLine, LogSource};
 use crate::session::queue;
@@ -55,11 +57,16 @@ pub(super) struct Pump {
     target: Target,
     options: LogsOptions,
     place: Place,
+    /// Whether somebody else knows of the next run and the next pod.
+    watched: bool,
+    /// Set when the pod is there no more, where that is watched.
+    gone: bool,
     source: Arc<LogSource>,
     output: queue::Sender<Batch>,
     items: Vec<LogItem>,
     resume: Resume,
-    begin: Instant,
+    /// When the log was asked for: `since` counts from there.
+    pub(super) begin: Instant,
     /// Whether a reply ever came.
     opened: bool,
     /// Whether any line was shown, and the time of the last one.
@@ -139,6 +146,8 @@ impl Pump {
             options,
             source: place.source(),
             place,
+            watched: false,
+            gone: false,
             output,
             items: Vec::new(),
             begin: now,
@@ -156,13 +165,20 @@ impl Pump {
         }
     }
 
-    pub(super) async fn run(mut self) -> Result<LogEnd> {
+    /// Leaves the next run and the next pod to somebody who watches them.
+    pub(super) const fn watched(mut self) -> Self {
+        self.watched = true;
+        self
+    }
+
+    /// Reads to the end; returns the run that was read last, too.
+    pub(super) async fn run(mut self) -> (Result<LogEnd>, Option<Instance>) {
         let end = match self.options.resumes() {
             true => self.follow().await,
             false => self.once().await,
         };
         self.flush();
-        end
+        (end, self.place.run.map(|run| run.instance))
     }
 
     // One reply and no more
@@ -170,6 +186,8 @@ impl Pump {
     async fn once(&mut self) -> Result<LogEnd> {
         let mut options = self.options.once();
         options.container.clone_from(&self.place.container);
+        // To be sorted, lines need their time.
+        options.timestamps |= self.options.sort_window.is_some();
         let mut reply = self.opener.open(&self.place.pod, &options, false).await?;
         let mut reader = match options.timestamps {
             true => LineReader::default(),
@@ -215,6 +233,7 @@ impl Pump {
             Some(run) if !run.running => Ok(LogEnd::Ended {
                 exit_code: run.exit_code,
             }),
+            None if self.watched && is_gone(&pod) => Ok(LogEnd::Ended { exit_code: None }),
             Some(_) => lost("the container runs on: a kubelet or an API server went away politely"),
             None => lost("it ended politely, but not known to be with the container"),
         }
@@ -223,7 +242,7 @@ impl Pump {
     // Following
 
     async fn follow(&mut self) -> Result<LogEnd> {
-        loop {
+        while !self.gone {
             let ask = self.resume.ask();
             match self.reply(ask).await {
                 Turn::Again => {}
@@ -231,7 +250,7 @@ impl Pump {
                 Turn::Done => {
                     if self.draining {
                         self.next_run(0);
-                    } else if self.options.forever {
+                    } else if self.options.forever && !self.watched {
                         self.await_next_run().await?;
                     } else {
                         let run = self.place.run.as_ref();
@@ -244,9 +263,11 @@ impl Pump {
                 Turn::Renew(given) => {
                     self.resume.cut(given, self.rate.pace(self.round_trip));
                     self.look_after().await?;
+                    self.gap_if_gone();
                 }
             }
         }
+        Ok(LogEnd::Ended { exit_code: None })
     }
 
     /// Whether the container was known to have ended before the request was made.
@@ -445,6 +466,11 @@ impl Pump {
     }
 }
 
-fn closed() -> Error {
+fn is_gone(pod: &Result<Pod>) -> bool {
+    pod.as_ref()
+        .is_err_and(|error| error.kind() == ErrorKind::NotFound)
+}
+
+pub(super) fn closed() -> Error {
     Error::new(ErrorKind::Closed, "nobody reads the log any more")
 }
