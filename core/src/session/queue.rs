@@ -250,8 +250,19 @@ impl<T> Drop for Receiver<T> {
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
 
     use super::*;
+
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 
     impl Weigh for Vec<u8> {
         fn weight(&self) -> usize {
@@ -283,6 +294,25 @@ mod tests {
         assert!(poll_fn(|cx| rx.poll_batch(cx, &mut batch)).await);
         assert_eq!(batch, [vec![1], vec![2]]);
         assert!(!poll_fn(|cx| rx.poll_batch(cx, &mut batch)).await);
+    }
+
+    #[test]
+    fn a_reader_sleeps_until_it_is_told_or_half_is_taken() {
+        let (tx, rx) = channel::<Vec<u8>>(1000);
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        let mut cx = Context::from_waker(&waker);
+        let count = || woken.0.load(Ordering::Relaxed);
+        assert!(rx.poll_next(&mut cx).is_pending());
+        tx.announce();
+        tx.add(vec![0; 100]).unwrap();
+        assert_eq!(count(), 0);
+        tx.announce();
+        assert_eq!(count(), 1);
+        assert!(rx.poll_next(&mut cx).is_ready());
+        assert!(rx.poll_next(&mut cx).is_pending());
+        tx.add(vec![0; 500]).unwrap();
+        assert_eq!(count(), 2);
     }
 
     #[tokio::test]

@@ -18,6 +18,7 @@ mod time;
 
 use std::future::{Future, poll_fn};
 use std::io;
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -135,6 +136,8 @@ where
 
 /// What is read at once. A TLS record holds 16 KiB.
 const READ_SIZE: usize = 256 * 1024;
+/// How many buffers are kept to be read into again.
+const BUFFERS_KEPT: usize = 3;
 /// Data is taken from the caller while less than this waits to be written.
 const WRITE_SIZE: usize = 32 * 1024;
 /// Control frames are added while less than this waits to be written.
@@ -165,6 +168,8 @@ struct Driver<M: Machine> {
     flowed: bool,
     decoder: Decoder,
     input: BytesMut,
+    /// What was read into before; the caller may still hold the bytes.
+    used: Vec<BytesMut>,
     output: Vec<u8>,
     /// How much of `output` is written.
     written: usize,
@@ -201,7 +206,8 @@ where
             },
             flowed: false,
             decoder: Decoder::default(),
-            input: BytesMut::new(),
+            input: BytesMut::with_capacity(READ_SIZE),
+            used: Vec::new(),
             output: Vec::with_capacity(CONTROL_ROOM),
             written: 0,
             needs_flush: false,
@@ -257,7 +263,7 @@ where
                     return Poll::Pending;
                 }
             };
-            if std::mem::take(&mut self.clocks.blocked) {
+            if mem::take(&mut self.clocks.blocked) {
                 self.clocks.restart(now);
                 self.clocks.next_ping = now + self.ping_interval();
                 self.await_close(now);
@@ -284,10 +290,25 @@ where
 
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.input.capacity() - self.input.len() < READ_SIZE / 4 {
-            self.input.reserve(READ_SIZE);
+            self.renew_input();
         }
         let fill = self.io.read_buf(&mut self.input);
         std::pin::pin!(fill).poll(cx)
+    }
+
+    /// Reads on into memory whose bytes nobody holds any more: fresh memory costs a page fault every 4 KiB.
+    fn renew_input(&mut self) {
+        let reusable = |used: &mut BytesMut| used.try_reclaim(READ_SIZE);
+        let mut next = match self.used.iter_mut().position(reusable) {
+            Some(index) => self.used.swap_remove(index),
+            None => BytesMut::with_capacity(READ_SIZE),
+        };
+        next.extend_from_slice(&self.input);
+        let mut last = mem::replace(&mut self.input, next);
+        last.clear();
+        if self.used.len() < BUFFERS_KEPT {
+            self.used.push(last);
+        }
     }
 
     fn take_input(&mut self, discarding: bool, now: Instant) -> Result<(), ProtocolError> {
