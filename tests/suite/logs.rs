@@ -389,3 +389,15 @@ fn a_client_that_leaves_is_noticed() {
     let mut raw = open(&cluster, "");
     assert_eq!(raw.chunks().1, None::<Event>);
 }
+
+#[test]
+fn a_writer_that_stops_ends_with_its_container() {
+    let cluster = cluster();
+    let log = cluster.log("default", "writer-0", "r1000");
+    let target = format!("{PODS}/writer-0/log?container=r1000&follow=true");
+    let mut raw = Raw::request(&cluster, "plain", &target, &[]);
+    assert_eq!(raw.answer().status, 200);
+    raw.chunk().unwrap();
+    log.run(json!({"rate": 0, "exit": 0}));
+    assert_eq!(raw.chunks().1, None);
+}

@@ -436,3 +436,28 @@ async fn sorted_logs_come_in_the_order_of_their_times() {
         assert_eq!(reader.logs.report().late, 0);
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_writer_that_stops_ends_its_follow() {
+    for container in ["r10", "r1000", "r100000"] {
+        let cluster = Cluster::start().await.unwrap();
+        let log = cluster.log("default", "writer-0", container);
+        let options = LogsOptions::default()
+            .follow(true)
+            .container(container.to_owned());
+        let logs = client(&cluster).await.logs(Some("writer-0"), options).await;
+        let mut reader = Reader::new(logs.unwrap());
+        let first = format!("writer-0/{container}");
+        reader.until(&[&first]).await;
+        log.run(json!({"rate": 0, "exit": 0}));
+        assert!(matches!(reader.end().await, Ok(LogEnd::Ended { .. })));
+        let seen = reader.seen();
+        let numbers = seen
+            .iter()
+            .filter_map(|text| text.rsplit_once(' ')?.1.parse().ok());
+        assert_eq!(
+            numbers.collect::<Vec<usize>>(),
+            (0..seen.len()).collect::<Vec<_>>()
+        );
+    }
+}

@@ -128,3 +128,30 @@ fn bookmarks_and_errors_come_on_demand() {
         assert_eq!(raw.chunks(), (String::new(), end), "{how}");
     }
 }
+
+#[test]
+fn selectors_may_name_sets() {
+    let (cluster, _log) = empty();
+    let names = |selector: &str| {
+        let list = get(&cluster, &format!("labelSelector={selector}"));
+        let all = list["items"].as_array().unwrap().iter();
+        all.map(|pod| pod["metadata"]["name"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    for (selector, own, web) in [
+        ("app%20in%20(own,other)", true, false),
+        ("app%20in%20(web,%20own)", true, true),
+        ("app%20notin%20(own,other)", false, true),
+        ("app,app!=web", true, false),
+        ("!app", false, false),
+        ("!nothing,app%20in%20(web)", false, true),
+    ] {
+        let all = names(selector);
+        let has = |name: &str| all.iter().any(|one| one == name);
+        assert_eq!(
+            (has("own-0"), has("web-0")),
+            (own, web),
+            "{selector}: {all:?}"
+        );
+    }
+}

@@ -105,21 +105,41 @@ pub(crate) fn fits(object: &Value, labels: Option<&str>, fields: Option<&str>) -
     terms(labels).all(|term| holds(term, label)) && terms(fields).all(|term| holds(term, field))
 }
 
+/// The parts of a selector; commas within parentheses are of a set.
 fn terms(selector: Option<&str>) -> impl Iterator<Item = &str> {
-    selector
-        .unwrap_or_default()
-        .split(',')
-        .filter(|term| !term.is_empty())
+    let mut depth = 0;
+    let between = move |letter: char| {
+        match letter {
+            '(' => depth += 1,
+            ')' => depth -= 1,
+            _ => {}
+        }
+        letter == ',' && depth == 0
+    };
+    let parts = selector.unwrap_or_default().split(between);
+    parts.map(str::trim).filter(|term| !term.is_empty())
 }
 
+/// Whether one requirement holds: `a=b`, `a==b`, `a!=b`, `a in (b,c)`, `a notin (b,c)`, `a`, `!a`.
 fn holds(term: &str, lookup: impl Fn(&str) -> Option<String>) -> bool {
-    if let Some((name, value)) = term.split_once("!=") {
+    if let Some((name, values)) = term.split_once(" notin (") {
+        !is_one_of(values, lookup(name.trim()))
+    } else if let Some((name, values)) = term.split_once(" in (") {
+        is_one_of(values, lookup(name.trim()))
+    } else if let Some(name) = term.strip_prefix('!') {
+        lookup(name.trim()).is_none()
+    } else if let Some((name, value)) = term.split_once("!=") {
         lookup(name).as_deref() != Some(value)
     } else if let Some((name, value)) = term.split_once("==").or_else(|| term.split_once('=')) {
         lookup(name).as_deref() == Some(value)
     } else {
         lookup(term).is_some()
     }
+}
+
+fn is_one_of(values: &str, value: Option<String>) -> bool {
+    let mut values = values.trim_end_matches(')').split(',').map(str::trim);
+    value.is_some_and(|value| values.any(|one| one == value))
 }
 
 /// The answer to a discovery path, when it is one.
