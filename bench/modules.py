@@ -50,6 +50,7 @@ WORKS = {
         "wsx": ("wsx_node.mjs", "chunks", GB, FRAME),
         "client-node": ("peer_client_node.mjs", "chunks", GB, FRAME),
         "ws": ("peer_ws.mjs", "chunks", GB, FRAME),
+        "net": ("peer_net.mjs", "chunks", GB, FRAME),
     },
     "py run, 64 MB": {
         "wsx": ("wsx_python.py", "capture", 64 * MB, FRAME),
@@ -146,6 +147,7 @@ BARS = [
     ("py lines, 32 KiB frames: rate, × aiohttp", lambda f: f.ratio("py lines, 32 KiB frames", "aiohttp", "items_s"), ">=", 0.7),
     ("py chunks: GB/s", lambda f: f("py chunks, 32 KiB", "wsx", "mb_s") / 1e3, ">=", 1),
     ("node lines: thousand/s", lambda f: f("node lines, 100 B frames", "wsx", "items_s") / 1e3, ">=", 700),
+    ("node chunks: rate of a bare socket (net), × client-node", lambda f: f("node chunks, 32 KiB", "net", "mb_s") / f("node chunks, 32 KiB", "client-node", "mb_s"), ">=", 2),
     ("node chunks: GB/s", lambda f: f("node chunks, 32 KiB", "wsx", "mb_s") / 1e3, ">=", 1),
     ("py run, 64 MB: s", lambda f: f("py run, 64 MB", "wsx", "wall"), "<=", 0.5),
     ("node run, 64 MB: s", lambda f: f("node run, 64 MB", "wsx", "wall"), "<=", 0.5),

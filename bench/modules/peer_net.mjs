@@ -1,0 +1,34 @@
+// The floor for Node: its own socket counts what comes, and parses nothing but the last four bytes.
+//
+// KUBECONFIG chunks TOTAL FRAME
+
+import { connect } from 'node:net';
+import { Chunks } from './count.mjs';
+import { Measure, given, server } from './measure.mjs';
+
+const { kubeconfig, numbers } = given();
+const { hostname, port } = new URL(server(kubeconfig));
+const query = new URLSearchParams({ container: 'app', stdout: 'true', stderr: 'true' });
+for (const word of ['gen', ...numbers]) query.append('command', word);
+const request = [
+  `GET /api/v1/namespaces/default/pods/web-0/exec?${query} HTTP/1.1`,
+  `Host: ${hostname}`,
+  'Connection: Upgrade',
+  'Upgrade: websocket',
+  'Sec-WebSocket-Version: 13',
+  'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==',
+  'Sec-WebSocket-Protocol: v4.channel.k8s.io',
+];
+/// Close with code 1000, unmasked: the server's last word.
+const LAST = Buffer.from([0x88, 2, 0x03, 0xe8]);
+
+const count = new Chunks();
+const measure = new Measure();
+const socket = connect(Number(port), hostname);
+socket.write(`${request.join('\r\n')}\r\n\r\n`);
+socket.on('data', (chunk) => {
+  count.take(chunk);
+  if (chunk.subarray(-LAST.length).equals(LAST)) socket.end();
+});
+// Head and frames are counted too, far below one in a thousand.
+socket.on('close', () => measure.finish(count.items, Math.min(count.bytes, numbers[0])));
