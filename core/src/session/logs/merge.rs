@@ -186,3 +186,199 @@ impl Merge {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::session::logs::{LogEvent, LogLine, LogSource};
+
+    const WINDOW: Duration = Duration::from_millis(1000);
+    const LARGE: usize = 1 << 20;
+
+    fn item(log: u64, time: i64, text: &str) -> LogItem {
+        let source = Arc::new(LogSource::new("n", log.to_string(), "c"));
+        LogItem::Line(LogLine::new(
+            text.to_owned().into(),
+            Some(time),
+            true,
+            source,
+        ))
+    }
+
+    fn text(item: LogItem) -> String {
+        match item {
+            LogItem::Line(line) => String::from_utf8(line.data.to_vec()).unwrap(),
+            LogItem::Event(..) => "event".to_owned(),
+        }
+    }
+
+    fn merge(logs: u64, limit: usize) -> Merge {
+        let mut merge = Merge::new(WINDOW, limit);
+        (0..logs).for_each(|log| merge.join(log));
+        merge
+    }
+
+    /// All that may go out now.
+    fn out(merge: &mut Merge, now: Instant) -> Vec<String> {
+        std::iter::from_fn(|| merge.pop(now)).map(text).collect()
+    }
+
+    #[test]
+    fn a_line_goes_out_when_every_log_has_shown_something_as_late() {
+        let (mut merge, now) = (merge(2, LARGE), Instant::now());
+        merge.push(0, item(0, 5, "five\n"), now);
+        merge.push(0, item(0, 7, "seven\n"), now);
+        assert_eq!(out(&mut merge, now), [""; 0]);
+        merge.push(1, item(1, 6, "six\n"), now);
+        assert_eq!(out(&mut merge, now), ["five\n", "six\n"]);
+        // Of a log that has ended nothing is waited for.
+        merge.leave(1);
+        assert_eq!(out(&mut merge, now), ["seven\n"]);
+        assert_eq!((merge.late(), merge.deadline()), (0, None));
+    }
+
+    #[test]
+    fn a_line_is_held_for_the_window_and_no_longer() {
+        let (mut merge, now) = (merge(2, LARGE), Instant::now());
+        merge.push(0, item(0, 100, "late\n"), now);
+        let later = now + WINDOW * 9 / 10;
+        merge.push(1, item(1, 50, "early\n"), later);
+        assert_eq!(out(&mut merge, later), ["early\n"]);
+        merge.push(1, item(1, 60, "early too\n"), later);
+        assert_eq!(merge.deadline(), Some(now + WINDOW));
+        assert_eq!(out(&mut merge, now + WINDOW), ["early too\n", "late\n"]);
+        // What comes after that is out of order, and counted.
+        merge.push(1, item(1, 70, "too late\n"), now + WINDOW);
+        assert_eq!(out(&mut merge, now + WINDOW), ["too late\n"]);
+        assert_eq!(merge.late(), 1);
+    }
+
+    #[test]
+    fn over_its_limit_the_earliest_goes_out_at_once() {
+        let (mut merge, now) = (merge(2, 600), Instant::now());
+        for number in 0..4 {
+            merge.push(0, item(0, number, &format!("{number:>99}\n")), now);
+        }
+        assert!(merge.is_full());
+        assert_eq!(out(&mut merge, now).len(), 1);
+        assert!(!merge.is_full());
+    }
+
+    #[test]
+    fn a_line_is_not_torn_while_its_end_may_come_soon() {
+        let (mut merge, now) = (merge(2, LARGE), Instant::now());
+        merge.push(0, item(0, 1, "begin "), now);
+        merge.push(1, item(1, 2, "other\n"), now);
+        assert_eq!(out(&mut merge, now), ["begin "]);
+        assert_eq!(merge.deadline(), Some(now + LINE_PATIENCE));
+        merge.push(0, item(0, 1, "end\n"), now);
+        merge.push(0, item(0, 9, "open "), now);
+        merge.push(1, item(1, 9, "last\n"), now);
+        assert_eq!(out(&mut merge, now), ["end\n", "other\n", "open "]);
+        assert_eq!(out(&mut merge, now + LINE_PATIENCE), ["last\n"]);
+    }
+
+    #[test]
+    fn an_event_goes_out_after_the_line_before_it() {
+        let (mut merge, now) = (merge(2, LARGE), Instant::now());
+        let source = Arc::new(LogSource::default());
+        merge.push(
+            0,
+            LogItem::Event(Arc::clone(&source), LogEvent::Started),
+            now,
+        );
+        assert_eq!(out(&mut merge, now), ["event"]);
+        merge.push(0, item(0, 5, "five\n"), now);
+        merge.push(
+            0,
+            LogItem::Event(source, LogEvent::Ended { exit_code: None }),
+            now,
+        );
+        merge.leave(0);
+        merge.push(1, item(1, 4, "four\n"), now);
+        assert_eq!(out(&mut merge, now + WINDOW), ["four\n", "five\n", "event"]);
+    }
+
+    /// A line: its log, milliseconds since the line before it in its log, and on its way.
+    type Plan = Vec<(u64, i64, u64)>;
+
+    /// Lets lines come as planned; returns for each its log, its number there, its time, and how long it
+    /// was held.
+    fn play(plan: &Plan, limit: usize) -> (Vec<(u64, usize, i64, Duration)>, u64) {
+        let begin = Instant::now();
+        let mut arrivals = Vec::new();
+        let (mut clocks, mut counts, mut last) = ([0; 4], [0; 4], [0; 4]);
+        for &(log, step, delay) in plan {
+            let at = log as usize;
+            clocks[at] += step;
+            // The order of a log is kept on its way.
+            last[at] = last[at].max(clocks[at].max(0) as u64 + delay);
+            arrivals.push((last[at], log, counts[at], clocks[at]));
+            counts[at] += 1;
+        }
+        arrivals.sort_by_key(|arrival| arrival.0);
+        let mut merge = merge(4, limit);
+        let mut shown = Vec::new();
+        let mut take = |merge: &mut Merge, now: Instant| {
+            while let Some(item) = merge.pop(now) {
+                let words = text(item);
+                let numbers: Vec<i64> = words
+                    .split_whitespace()
+                    .map(|it| it.parse().unwrap())
+                    .collect();
+                let came = begin + Duration::from_millis(numbers[3] as u64);
+                shown.push((
+                    numbers[0] as u64,
+                    numbers[1] as usize,
+                    numbers[2],
+                    now - came,
+                ));
+            }
+        };
+        for (at, log, number, time) in arrivals {
+            let now = begin + Duration::from_millis(at);
+            while let Some(due) = merge.deadline().filter(|due| *due < now) {
+                take(&mut merge, due);
+            }
+            let line = format!("{log} {number} {time} {at}\n");
+            merge.push(log, item(log, time, &line), now);
+            take(&mut merge, now);
+            assert!(!merge.is_full());
+        }
+        while let Some(due) = merge.deadline() {
+            take(&mut merge, due);
+        }
+        (shown, merge.late())
+    }
+
+    proptest! {
+        #[test]
+        fn what_comes_within_the_window_is_sorted(
+            plan in proptest::collection::vec((0u64..4, 0i64..400, 0u64..1000), 0..120),
+        ) {
+            let (shown, late) = play(&plan, LARGE);
+            prop_assert_eq!(shown.len(), plan.len());
+            prop_assert!(shown.is_sorted_by_key(|line| line.2), "{:?}", shown);
+            prop_assert_eq!(late, 0);
+            prop_assert!(shown.iter().all(|line| line.3 <= WINDOW));
+        }
+
+        #[test]
+        fn whatever_comes_is_given_out_once_and_each_log_in_its_order(
+            plan in proptest::collection::vec((0u64..4, -400i64..400, 0u64..5000), 0..120),
+            limit in 100usize..2000,
+        ) {
+            let (shown, _) = play(&plan, limit);
+            prop_assert_eq!(shown.len(), plan.len());
+            for log in 0..4 {
+                let numbers: Vec<_> = shown.iter().filter(|line| line.0 == log).map(|line| line.1).collect();
+                prop_assert!(numbers.iter().copied().eq(0..numbers.len()), "{:?}", numbers);
+            }
+            prop_assert!(shown.iter().all(|line| line.3 <= WINDOW));
+        }
+    }
+}
