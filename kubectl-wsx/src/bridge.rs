@@ -15,6 +15,7 @@ use crate::detach::DetachKeys;
 use crate::ending::{Ending, Moved, Status, plain};
 use crate::environment::ExitCodes;
 use crate::exit;
+use crate::history::Again;
 use crate::input::Input;
 use crate::output::Output;
 use crate::place::Place;
@@ -34,6 +35,8 @@ pub(crate) struct Local {
     pub(crate) detach: Option<DetachKeys>,
     /// When the time limit of the caller passes.
     pub(crate) deadline: Option<Instant>,
+    /// What is shown first, and may stand at the start of the output again.
+    pub(crate) again: Again,
 }
 
 /// How a run ended, and what it moved.
@@ -86,6 +89,7 @@ async fn join_with(
         mut sinks,
         mut detach,
         deadline,
+        mut again,
     }: Local,
     signals: &Signals,
     follow: impl AsyncFnOnce(&Exit) -> Infallible,
@@ -107,7 +111,7 @@ async fn join_with(
         biased;
         signal = signals.ended() => First::Signal(signal),
         () = time_limit(&exit, deadline) => First::TimeLimit,
-        result = drain(&mut remote, &mut sinks) => First::Written(result),
+        result = drain(&mut remote, &mut sinks, &mut again) => First::Written(result),
         first = feed => first,
         never = follow(&exit) => match never {},
     };
@@ -148,17 +152,38 @@ async fn join_with(
             other => other,
         },
     };
-    Outcome::new(ending, &exit, &sinks)
+    Outcome::new(ending, &exit, &sinks, &again)
 }
 
-/// Writes all output.
-async fn drain(remote: &mut RemoteOutput, sinks: &mut Sinks) -> Result<(), WriteError> {
+/// Writes what is shown first, and all output but for what of that comes again.
+async fn drain(
+    remote: &mut RemoteOutput,
+    sinks: &mut Sinks,
+    again: &mut Again,
+) -> Result<(), WriteError> {
+    sinks.write(again.take_first()).await?;
     let mut batch = Vec::new();
-    while remote.next_batch(&mut batch).await {
+    loop {
+        let next = remote.next_batch(&mut batch);
+        let more = match again.holds() {
+            false => next.await,
+            true => match timeout(GRACE, next).await {
+                Ok(more) => more,
+                Err(_) => {
+                    sinks.write(again.release()).await?;
+                    continue;
+                }
+            },
+        };
+        let chunks = batch.drain(..);
         sinks
-            .write(batch.drain(..).map(|chunk| (chunk.stream, chunk.data)))
+            .write(chunks.flat_map(|chunk| again.sift(chunk.stream, chunk.data)))
             .await?;
+        if !more {
+            break;
+        }
     }
+    sinks.write(again.release()).await?;
     sinks.finish().await
 }
 
@@ -215,10 +240,14 @@ async fn ended(exit: &Exit, written: Result<(), WriteError>, signals: &Signals) 
 }
 
 impl Outcome {
-    fn new(mut ending: Ending, exit: &Exit, sinks: &Sinks) -> Self {
+    fn new(mut ending: Ending, exit: &Exit, sinks: &Sinks, again: &Again) -> Self {
         let moved = Moved::from(exit.report());
-        let stdout = moved.stdout.saturating_sub(sinks.written(Stream::Stdout));
-        let stderr = moved.stderr.saturating_sub(sinks.written(Stream::Stderr));
+        let unwritten = |came: u64, stream| {
+            let due = came.saturating_add_signed(again.extra(stream));
+            due.saturating_sub(sinks.written(stream))
+        };
+        let stdout = unwritten(moved.stdout, Stream::Stdout);
+        let stderr = unwritten(moved.stderr, Stream::Stderr);
         if let Ending::Unwritten { error, bytes, .. } = &mut ending {
             *bytes = if error.stream == Stream::Stderr {
                 stderr

@@ -16,6 +16,7 @@ mod environment;
 mod exit;
 mod flag;
 mod globals;
+mod history;
 mod input;
 mod lines;
 mod log;

@@ -1,8 +1,10 @@
 //! `attach`: the main process of a container, until it ends or is left.
 
+use clap::value_parser;
 use rustix::stdio::{stderr, stdin, stdout};
 use tokio::time::Instant;
-use wsx_core::{AttachOptions, Error, Size};
+use wsx_core::protocol::text::escape;
+use wsx_core::{AttachOptions, Error, LogItem, Size, Stream};
 
 use super::session::{self, Flags, connect, system_error};
 use crate::bridge::{self, Local, Outcome};
@@ -11,6 +13,10 @@ use crate::ending::{Ending, Hint};
 use crate::environment;
 use crate::exit::Exit;
 use crate::globals::Globals;
+use crate::history::{self, Again, History, Mark};
+use crate::lines::filter::Filter;
+use crate::lines::{Looks, Printer};
+use crate::output::Output;
 use crate::place::Place;
 use crate::signals::Signals;
 use crate::sink::Sinks;
@@ -24,6 +30,7 @@ use crate::terminal;
     help_template = "{about}\n\n{before-help}Usage:\n  {usage}\n\nOptions:\n{options}{after-help}",
     before_help = "Examples:
   kubectl wsx attach mypod                       # its output from now on, and its exit status
+  kubectl wsx attach --history=20 mypod          # the last lines of its log first
   kubectl wsx attach -it mypod -c shell          # its terminal; Ctrl-P Ctrl-Q leaves it running",
     after_help = "Exit status: that of the container, once it ends; 0 when it was left by its keys. Ours: 124
 time limit, 125 not attached, 255 the stream ended but not the container, 74 output not written.
@@ -43,6 +50,9 @@ pub(crate) struct Args {
         allow_hyphen_values = true,
     )]
     detach_keys: DetachKeys,
+    /// Show so many lines of its log first, at most 10000
+    #[arg(long, value_name = "LINES", value_parser = value_parser!(u64).range(1..=10_000))]
+    history: Option<u64>,
 }
 
 /// Attaches, says how it ended, and returns how to leave.
@@ -90,17 +100,29 @@ async fn execute(
         let sinks = Sinks::open(stdout(), stderr());
         let sinks = sinks.map_err(|error| system_error("cannot open standard output", &error))?;
         let client = connect(&options, deadline, globals, place).await?;
+        let mark = match args.history {
+            Some(_) => Some(Mark::set(&client, target, options.container.as_deref()).await?),
+            None => None,
+        };
         let mut streams = AttachOptions::default();
         streams.streams = options;
         let process = client.attach(target, streams).await?;
-        Ok::<_, Error>((process, input, sinks, client.namespace().to_owned()))
+        let again = match (mark, args.history, place.known()) {
+            (Some(mark), Some(count), (Some(pod), Some(container))) => {
+                let history = mark.history(&client, (&pod, &container), count).await?;
+                first(history, &format!("{pod}/{container}"), globals.output())
+            }
+            _ => Again::default(),
+        };
+        let namespace = client.namespace().to_owned();
+        Ok::<_, Error>((process, input, sinks, namespace, again))
     };
     let started = tokio::select! {
         biased;
         signal = signals.ended() => return Outcome::from(Ending::Interrupted(signal)),
         started = start => started,
     };
-    let (process, input, sinks, namespace) = match started {
+    let (process, input, sinks, namespace, again) = match started {
         Ok(started) => started,
         Err(error) => return Outcome::from(error),
     };
@@ -114,6 +136,7 @@ async fn execute(
         sinks,
         detach: raw.then_some(args.detach_keys),
         deadline,
+        again,
     };
     if !raw {
         return bridge::join(process, local, signals).await;
@@ -132,6 +155,36 @@ async fn execute(
         ));
     }
     outcome
+}
+
+/// Puts the lines of the log first, between two lines on stderr that say so.
+fn first(history: History, name: &str, output: Output) -> Again {
+    let History {
+        lines,
+        mut again,
+        doubtful,
+    } = history;
+    let looks = Looks {
+        safe: terminal::is_terminal(stdout()),
+        ..Looks::default()
+    };
+    let mut printer = Printer::new(looks, Filter::default());
+    let mark = |said: &str| {
+        let text = format!("--- {}: {said} ---\n", escape(name));
+        (output == Output::Talkative).then(|| (Stream::Stderr, text.into()))
+    };
+    again.show_first(mark("the last lines of its log").into_iter().collect());
+    for line in lines {
+        printer.print(&LogItem::Line(history::unstamped(line)));
+    }
+    printer.finish();
+    again.show_first(printer.take());
+    let said = match doubtful {
+        0 => "attached".to_owned(),
+        lines => format!("attached; at most {lines} of these lines may be shown twice"),
+    };
+    again.show_first(mark(&said).into_iter().collect());
+    again
 }
 
 impl Args {

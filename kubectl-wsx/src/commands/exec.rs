@@ -13,6 +13,7 @@ use crate::environment;
 use crate::exit::Exit;
 use crate::flag::parse_bool;
 use crate::globals::Globals;
+use crate::history::Again;
 use crate::input::Input;
 use crate::manifest;
 use crate::place::Place;
@@ -116,6 +117,7 @@ async fn execute(args: Args, globals: &Globals, signals: &Signals, place: &Place
                 sinks,
                 detach: None,
                 deadline: plan.deadline,
+                again: Again::default(),
             },
         ))
     };

@@ -75,3 +75,49 @@ fn a_terminal_is_left_by_its_keys_and_runs_on() {
         assert!(text.contains("code 0"), "{text:?}");
     }
 }
+
+#[test]
+fn the_last_lines_of_the_log_come_first() {
+    let cluster = cluster();
+    let mut command = wsx(&cluster, words("attach --history=2 web-0 -c sidecar"));
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
+    let first: Vec<_> = lines.by_ref().take(3).map(Result::unwrap).collect();
+    assert_eq!(first, ["sidecar line 99", "sidecar line 100", "tick 1"]);
+    drop(lines);
+    let said = [
+        "--- web-0/sidecar: the last lines of its log ---\n",
+        "--- web-0/sidecar: attached ---\n",
+    ];
+    finish(child).expect(141, &said);
+    for (line, code, said) in [
+        ("attach --history=0 web-0", 2, "is not in 1..=10000"),
+        ("attach --history=5 nolog-0", 125, "pods/log"),
+    ] {
+        run(&mut wsx(&cluster, words(line))).expect(code, &[said]);
+    }
+}
+
+#[test]
+fn the_history_counts_for_what_is_written() {
+    let cluster = cluster();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("status.json");
+    let mut command = wsx(
+        &cluster,
+        words("attach -i ends-0 --history=2 --status-file"),
+    );
+    let ended = run_with(command.arg(&file), b"hi\n");
+    ended
+        .expect(3, &[])
+        .prints("app line 99\napp line 100\ngot hi\n");
+    let status: serde_json::Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+    assert_eq!(
+        (&status["stdout"], &status["unwritten"]),
+        (&7.into(), &0.into())
+    );
+}
