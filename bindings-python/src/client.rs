@@ -12,12 +12,13 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use wsx_core::client::Level;
 use wsx_core::{
-    AttachOptions, Completed, Config, Error, ErrorKind, ExecOptions, Notice, Offer, Size,
+    AttachOptions, Completed, Config, Error, ErrorKind, ExecOptions, Limits, Notice, Offer, Size,
     Subprotocol, Verify,
 };
 
 use crate::bridge::{Local, bridge};
 use crate::failure::{Failure, guarded};
+use crate::log_options::LogsOptions;
 use crate::notifier::Message;
 use crate::operation::{Operation, Value, begin};
 
@@ -61,7 +62,7 @@ struct Options {
 
 /// The attributes of `kubectl_wsx.Timeouts`, in seconds.
 #[derive(Default, FromPyObject)]
-struct Timeouts {
+pub(crate) struct Timeouts {
     total: Option<f64>,
     connect: Option<f64>,
     keepalive: Option<f64>,
@@ -164,6 +165,23 @@ impl Client {
         })
     }
 
+    /// Begins to read the log of `target`, or of all that the options select.
+    fn logs(
+        &self,
+        py: Python<'_>,
+        target: Option<String>,
+        options: LogsOptions,
+    ) -> PyResult<Operation> {
+        guarded(py, || {
+            let client = self.0.get(py)?.clone();
+            let options = options.read(py)?;
+            begin(py, async move {
+                let logs = client.logs(target.as_deref(), options).await?;
+                Ok(Value::Logs(logs))
+            })
+        })
+    }
+
     /// Begins to run a command to its end; `limit` bounds the bytes of output that are kept.
     #[pyo3(signature = (target, command, options, input=None, limit=None))]
     fn run(
@@ -230,7 +248,14 @@ impl Options {
 impl Timeouts {
     /// Sets what is there; the rest keeps the defaults of the core.
     fn apply(self, mut options: ExecOptions) -> Result<ExecOptions, Error> {
-        let mut limits = options.limits;
+        options.limits = self.limits(options.limits)?;
+        if let Some(value) = self.pod_running()? {
+            options = options.pod_running_timeout(value);
+        }
+        Ok(options.timeout(seconds("total", self.total)?))
+    }
+
+    pub(crate) fn limits(&self, mut limits: Limits) -> Result<Limits, Error> {
         if let Some(value) = seconds("connect", self.connect)? {
             limits = limits.connect(value);
         }
@@ -243,17 +268,23 @@ impl Timeouts {
         if let Some(value) = seconds("stall", self.stall)? {
             limits = limits.stall(value);
         }
-        if let Some(value) = seconds("pod_running", self.pod_running)? {
-            options = options.pod_running_timeout(value);
-        }
-        Ok(options
-            .timeout(seconds("total", self.total)?)
-            .limits(limits))
+        Ok(limits)
+    }
+
+    pub(crate) fn pod_running(&self) -> Result<Option<Duration>, Error> {
+        seconds("pod_running", self.pod_running)
+    }
+
+    /// Returns the name of a limit that only processes have.
+    pub(crate) fn none_of_logs(&self) -> Option<&'static str> {
+        let named = [("total", self.total), ("stall", self.stall)];
+        let mut given = named.into_iter().filter(|(_, limit)| limit.is_some());
+        given.next().map(|(name, _)| name)
     }
 }
 
 /// Reads a number of seconds that a clock can count.
-fn seconds(name: &str, value: Option<f64>) -> Result<Option<Duration>, Error> {
+pub(crate) fn seconds(name: &str, value: Option<f64>) -> Result<Option<Duration>, Error> {
     let Some(value) = value else { return Ok(None) };
     Duration::try_from_secs_f64(value)
         .ok()

@@ -6,8 +6,9 @@
 //! - `bridge`: the tokio runtime of this process, and what a fork means
 //! - `notifier`: the one thread that wakes event loops
 //! - `waiter`: who waits for what: an event loop's future, or a thread
-//! - `operation`: things done once: connect, exec, run, wait
-//! - `client`, `process`, `stream`: the things themselves
+//! - `operation`: things done once: connect, exec, run, logs, wait
+//! - `client`, `process`, `stream`, `logs`: the things themselves
+//! - `log_options`, `log_values`: what is asked of logs, and what comes of them
 //! - `failure`: errors as Python sees them
 //!
 //! No thread of the runtime ever waits for the interpreter: they mark a waiter, which never blocks,
@@ -18,6 +19,9 @@
 mod bridge;
 mod client;
 mod failure;
+mod log_options;
+mod log_values;
+mod logs;
 mod notifier;
 mod operation;
 mod process;
@@ -32,18 +36,21 @@ mod _native {
     #[pymodule_export]
     use crate::client::{Client, connect};
     #[pymodule_export]
+    use crate::logs::Logs;
+    #[pymodule_export]
     use crate::operation::Operation;
     #[pymodule_export]
     use crate::process::Process;
     #[pymodule_export]
     use crate::stream::{Stdin, Stream};
     #[pymodule_export]
-    use crate::waiter::Waiter;
+    use crate::waiter::{Bell, Waiter};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         module.add("KINDS", crate::failure::kinds(module.py())?)?;
         module.add("DEFAULTS", crate::client::defaults(module.py())?)?;
+        module.add("LOG_DEFAULTS", crate::log_options::defaults(module.py())?)?;
         #[cfg(debug_assertions)]
         module.setattr(
             "_defect",

@@ -1,4 +1,4 @@
-//! Things that are done once: connect, exec, run, wait.
+//! Things that are done once: connect, exec, run, logs, wait.
 //!
 //! Lives here: running them on the runtime, taking the result. Never here: what they do.
 
@@ -10,11 +10,13 @@ use futures_util::FutureExt as _;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use tokio::task::AbortHandle;
-use wsx_core::{Completed, Error, ErrorKind, ExitStatus};
+use wsx_core::{Completed, Error, ErrorKind, ExitStatus, LogEnd};
 
 use crate::bridge::{Local, bridge, lock};
 use crate::client::Client;
 use crate::failure::{Failure, guarded};
+use crate::log_values;
+use crate::logs::Logs;
 use crate::process::Process;
 use crate::waiter::{Signal, Waiter};
 
@@ -22,6 +24,8 @@ use crate::waiter::{Signal, Waiter};
 pub(crate) enum Value {
     Client(wsx_core::Client),
     Completed(Completed),
+    LogEnd(LogEnd),
+    Logs(wsx_core::Logs),
     Process(wsx_core::Process),
     Status(ExitStatus),
     Text(String),
@@ -118,6 +122,8 @@ impl Value {
     fn into_python(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         Ok(match self {
             Self::Client(client) => Bound::new(py, Client::new(client))?.into_any().unbind(),
+            Self::LogEnd(end) => log_values::pair(end).into_pyobject(py)?.into_any().unbind(),
+            Self::Logs(logs) => Bound::new(py, Logs::new(py, logs)?)?.into_any().unbind(),
             Self::Process(process) => {
                 let process = Process::new(py, process)?;
                 Bound::new(py, process)?.into_any().unbind()

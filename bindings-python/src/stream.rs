@@ -35,9 +35,9 @@ impl Stream {
 }
 
 /// The longest `bytes` that are put together: longer ones cost more, as malloc maps each anew.
-const JOINED: usize = 96 * 1024;
+pub(crate) const JOINED: usize = 96 * 1024;
 
-fn joined<'py>(py: Python<'py>, pieces: &[Bytes]) -> PyResult<Bound<'py, PyBytes>> {
+pub(crate) fn joined<'py>(py: Python<'py>, pieces: &[Bytes]) -> PyResult<Bound<'py, PyBytes>> {
     let length = pieces.iter().map(Bytes::len).sum();
     PyBytes::new_with(py, length, |mut rest| {
         for piece in pieces {

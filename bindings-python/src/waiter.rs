@@ -10,7 +10,7 @@ use std::time::Duration;
 use pyo3::prelude::*;
 use wsx_core::{Error, ErrorKind};
 
-use crate::bridge::lock;
+use crate::bridge::{Local, bridge, lock};
 use crate::failure::Failure;
 use crate::notifier::{Message, Notifier};
 
@@ -137,5 +137,29 @@ impl Wake for Signal {
                 }
             }
         }
+    }
+}
+
+/// A signal that Python gives.
+#[pyclass(frozen, module = "kubectl_wsx._native")]
+pub(crate) struct Bell(Local<Arc<Signal>>);
+
+#[pymethods]
+impl Bell {
+    #[new]
+    fn new(py: Python<'_>) -> PyResult<Self> {
+        Ok(Self(Local::new(Signal::new(&bridge(py)?.notifier))))
+    }
+
+    /// Makes `waiter` wait for the next `ring`.
+    fn arm(&self, py: Python<'_>, waiter: &Waiter) -> PyResult<()> {
+        let armed = self.0.get(py)?.arm(py, waiter, |_| Poll::<()>::Pending);
+        armed.map(|_| ())
+    }
+
+    /// Ends the waiting of all who wait.
+    fn ring(&self, py: Python<'_>) -> PyResult<()> {
+        self.0.get(py)?.wake_by_ref();
+        Ok(())
     }
 }

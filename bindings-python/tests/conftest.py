@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from kubectl_wsx import Client
@@ -13,6 +16,22 @@ from kubectl_wsx import Client
 ROOT = Path(__file__).parents[2]
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 EMBEDDED = TARGET / "debug/wsx-test-cluster"
+
+
+class Log:
+    """A log of the embedded cluster."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def run(self, **words: Any) -> Any:
+        """Does what the words say, in the order of the table."""
+        request = urllib.request.Request(self._url, json.dumps(words).encode())
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return json.loads(answer.read())[0]
+
+    def write(self, *lines: str) -> None:
+        self.run(write=[{"text": line} for line in lines])
 
 
 class Cluster:
@@ -33,6 +52,12 @@ class Cluster:
             except FileNotFoundError:
                 pass
         return count
+
+    def log(self, pod: str, container: str = "app", namespace: str = "default") -> Log:
+        """Leads to a log that changes on demand (tests/README.md)."""
+        clusters = json.loads(Path(self.kubeconfig).read_text())["clusters"]
+        server = next(each["cluster"]["server"] for each in clusters if each["name"] == "plain")
+        return Log(f"{server}/__wsx/log/{namespace}/{pod}/{container}")
 
     def end(self) -> None:
         self.process.communicate()

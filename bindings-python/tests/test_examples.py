@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -22,3 +23,23 @@ def test_run_many(cluster: Cluster) -> None:
         " not_started, it did not run",
     ]
     assert (ended.returncode, ended.stderr) == (1, b"")
+
+
+def test_follow_many(cluster: Cluster) -> None:
+    labels = {"create": {"labels": {"app": "py-example"}}}
+    first, second = cluster.log("py-first"), cluster.log("py-second-0")
+    first.run(**labels, write=[{"text": "one"}])
+    command = [sys.executable, str(EXAMPLES / "follow_many.py"), "app=py-example"]
+    environment = {**os.environ, "KUBECONFIG": cluster.kubeconfig}
+    running = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert running.stdout and running.stdout.readline() == b"py-first app| one\n"
+    second.run(**labels, write=[{"text": "two"}])  # it joins
+    assert running.stdout.readline() == b"py-second-0 app| two\n"
+    first.run(write=[{"text": "three"}], exit=3)
+    assert running.stdout.readline() == b"py-first app| three\n"
+    assert running.stderr and running.stderr.readline() == b"py-first app: started\n"
+    assert running.stderr.readline() == b"py-second-0 app: started\n"
+    assert running.stderr.readline() == b"py-first app: ended exit code 3\n"
+    running.send_signal(signal.SIGINT)
+    assert running.communicate(timeout=10) == (b"", b"")
+    assert running.returncode == 0

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from conftest import Cluster
-from kubectl_wsx import PIPE, AsyncClient, AsyncProcess, Client, ClosedError
+from kubectl_wsx import PIPE, AsyncClient, AsyncLogs, AsyncProcess, Client, ClosedError
 
 
 def test_32_threads_share_a_client(client: Client) -> None:
@@ -75,6 +75,33 @@ def test_a_closed_loop_is_left_alone(cluster: Cluster) -> None:
     assert asyncio.run(end()) == b"late\n"
 
 
+def test_a_closed_loop_leaves_logs_readable(cluster: Cluster) -> None:
+    log = cluster.log("py-loop")
+    log.run(create={}, write=[{"text": "one"}])
+
+    async def begin() -> tuple[AsyncClient, AsyncLogs]:
+        client = await AsyncClient.connect(cluster.kubeconfig)
+        logs = await client.logs("py-loop", follow=True)
+        assert await anext(logs) == b"one\n"
+        return client, logs
+
+    loop = asyncio.new_event_loop()
+    client, logs = loop.run_until_complete(begin())
+    waiting = [loop.create_task(each) for each in (logs._run(logs._line()), logs.wait())]
+    loop.run_until_complete(asyncio.sleep(0))
+    loop.close()
+    log.write("late")
+    for task in waiting:
+        task.get_coro().close()
+        task._log_destroy_pending = False  # type: ignore[attr-defined]
+
+    async def end() -> bytes:
+        async with client:
+            return await anext(logs)
+
+    assert asyncio.run(end()) == b"late\n"
+
+
 def child(body: str, cluster: Cluster, **options: object) -> subprocess.Popen[bytes]:
     """Starts a program that has a client and a process that sleeps."""
     begin = (
@@ -82,12 +109,17 @@ def child(body: str, cluster: Cluster, **options: object) -> subprocess.Popen[by
         "from kubectl_wsx import *\n"
         "client = Client.connect(sys.argv[1])\n"
         'process = client.exec("web-0", ["sleep", "60"])\n'
+        'logs = client.logs("web-0", container="app", tail_lines=0, follow=True)\n'
     )
     command = [sys.executable, "-W", "ignore", "-c", begin + body, cluster.kubeconfig]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)  # type: ignore[call-overload, no-any-return]
 
 
-@pytest.mark.parametrize("wait", ["process.stdout.read()", "process.wait()", 'client.run("web-0", ["sleep", "60"])'])
+WAITS = ["process.stdout.read()", "process.wait()", 'client.run("web-0", ["sleep", "60"])']
+WAITS += ["next(logs)", "next(logs.events())", "logs.wait()"]
+
+
+@pytest.mark.parametrize("wait", WAITS)
 def test_sigint_ends_a_blocking_call(cluster: Cluster, wait: str) -> None:
     running = child(f"print('ready', flush=True)\n{wait}", cluster)
     assert running.stdout and running.stdout.readline() == b"ready\n"
@@ -106,6 +138,7 @@ def test_sigint_ends_a_blocking_call(cluster: Cluster, wait: str) -> None:
         "pass",
         "sys.exit()",
         "threading.Thread(target=process.stdout.read, daemon=True).start(); time.sleep(0.1)",
+        "threading.Thread(target=list, args=(logs,), daemon=True).start(); time.sleep(0.1)",
         "asyncio.run(asyncio.wait_for(AsyncClient.connect(sys.argv[1]), 5))",
         "asyncio.get_event_loop_policy().new_event_loop().run_until_complete(AsyncClient.connect(sys.argv[1]))",
         "import atexit; atexit.register(lambda: client.run('web-0', ['true']))",
@@ -133,9 +166,11 @@ def test_async_waits_at_the_very_end_are_refused(cluster: Cluster) -> None:
 
 
 def test_a_fork_starts_anew_and_leaves_the_parent_alone(cluster: Cluster, client: Client) -> None:
-    with client.exec("web-0", ["cat"], stdin=PIPE) as process:
+    logs = client.logs("web-0", container="app", follow=True)
+    with logs, client.exec("web-0", ["cat"], stdin=PIPE) as process:
         assert process.stdin and process.stdout
         stdin = process.stdin
+        assert next(logs) == b"app line 1\n"
         pid = os.fork()
         if pid == 0:
             code = 1
@@ -145,6 +180,10 @@ def test_a_fork_starts_anew_and_leaves_the_parent_alone(cluster: Cluster, client
                     process.stdout.read,
                     lambda: stdin.write(b"x"),
                     process.wait,
+                    lambda: next(logs.chunks()),
+                    lambda: next(logs.events()),
+                    logs.wait,
+                    logs.report,
                     client.close,
                 ]
                 for use in uses:
@@ -158,6 +197,7 @@ def test_a_fork_starts_anew_and_leaves_the_parent_alone(cluster: Cluster, client
         process.stdin.write(b"still here\n")
         process.stdin.close()
         assert process.stdout.read() == b"still here\n"
+        assert next(logs) == b"app line 2\n"
 
 
 def in_child(kubeconfig: str) -> int:

@@ -62,15 +62,19 @@ def differences(api: Any) -> list[str]:
     for name, entry in api["classes"].items():
         for each in entry["python"]:
             listed = [name for part in ("static", "methods", "properties") for name in entry.get(part, [])]
+            listed += api["python_only"].get(name, [])
             compare(each, dict.fromkeys(map(python, listed)), members(getattr(kubectl_wsx, each, object)))
-    for method in ("connect", "exec", "attach", "run"):
+    for method in ("connect", "exec", "attach", "logs", "run"):
         table = {each["name"]: each["default"] for each in api["options"][method]}
+        table |= dict.fromkeys(api["python_only"].get(method, []))
         table = {name: SAME.get((name, default), default) for name, default in table.items()}
         for client in api["classes"]["Client"]["python"]:
             compare(f"{client}.{method}", table, parameters(getattr(getattr(kubectl_wsx, client), method)))
     limits = {each["name"]: each["default"] for each in api["options"]["timeouts"]}
     compare("Timeouts", dict.fromkeys(limits), parameters(Timeouts))
     compare("default of the core", limits, _native.DEFAULTS)
+    others = {name: api["logs_timeouts"].get(name, limits[name]) for name in limits if name not in ("total", "stall")}
+    compare("default of logs", others, _native.LOG_DEFAULTS)
     compare(
         "kind",
         {each["name"]: (each["python"], bases(each["also"])) for each in api["kinds"]},
@@ -92,12 +96,19 @@ LISTS = [
     "options connect",
     "options exec",
     "options attach",
+    "options logs",
     "options run",
     "options timeouts",
     "classes Client methods",
     "classes Client static",
     "classes Process methods",
     "classes Process properties",
+    "classes Logs methods",
+    "classes LogSource properties",
+    "classes LogLine properties",
+    "classes LogEvent properties",
+    "classes LogEnd properties",
+    "classes LogReport properties",
     "classes ExitStatus properties",
     "classes CompletedProcess properties",
 ]
@@ -110,9 +121,10 @@ def test_a_bogus_name_and_a_missing_one_are_noticed(path: str) -> None:
     for key in path.split():
         names = names[key]
     first = names.pop(0)
-    name = first["name"] if "name" in first else python(first)
+    name = first["name"] if isinstance(first, dict) and "name" in first else python(first)
     assert any(f" {name}: " in line for line in differences(api)), name
-    names[:0] = [first, {**first, "name": "bogus"} if "name" in first else "bogus"]
+    bogus = {**first, "name": "bogus"} if isinstance(first, dict) and "name" in first else "bogus"
+    names[:0] = [first, bogus]
     assert any(" bogus: " in line for line in differences(api))
 
 
@@ -120,11 +132,12 @@ def test_a_bogus_class_and_another_default_are_noticed() -> None:
     api = copy.deepcopy(API)
     api["classes"]["Bogus"] = {"python": ["Bogus"], "methods": ["run"]}
     api["options"]["attach"][2]["default"] = True
-    assert len(differences(api)) == 3  # one default for each of two clients
+    api["logs_timeouts"]["pod_running"] = 21
+    assert len(differences(api)) == 4  # one default for each of two clients
 
 
 def test_both_clients_have_the_same_signatures() -> None:
-    for name in ("AsyncClient", "AsyncProcess", "AsyncReader", "AsyncWriter"):
+    for name in ("AsyncClient", "AsyncLogs", "AsyncProcess", "AsyncReader", "AsyncWriter"):
         one, other = getattr(kubectl_wsx, name), getattr(kubectl_wsx, name.removeprefix("Async"))
         for method in (name for name in dir(other) if not name.startswith("_")):
             if inspect.isfunction(getattr(other, method)):

@@ -1,4 +1,4 @@
-"""Commands in Kubernetes pods, from Python: never a false success, never a silent loss, never a hang.
+"""Commands and logs in Kubernetes pods, from Python: never a false success, never a silent loss, never a hang.
 
 `AsyncClient` is for asyncio, `Client` for threads; both have the same methods.
 
@@ -10,7 +10,10 @@ A code other than 0 is a value. A connection that breaks is an error (`Connectio
 """
 
 from ._async import AsyncClient, AsyncProcess, AsyncReader, AsyncWriter
+from ._async_logs import AsyncLogs
 from ._blocking import Client, Process, Reader, Writer
+from ._blocking_logs import Logs
+from ._log_values import LogEnd, LogEvent, LogLine, LogReport, LogSource
 from ._options import DEVNULL, PIPE, STDOUT, CompletedProcess, ExitStatus, Timeouts
 from .errors import (
     AuthError,
@@ -36,6 +39,7 @@ __all__ = [
     "PIPE",
     "STDOUT",
     "AsyncClient",
+    "AsyncLogs",
     "AsyncProcess",
     "AsyncReader",
     "AsyncWriter",
@@ -51,6 +55,12 @@ __all__ = [
     "InternalError",
     "InvalidError",
     "LocalIoError",
+    "LogEnd",
+    "LogEvent",
+    "LogLine",
+    "LogReport",
+    "LogSource",
+    "Logs",
     "NotFoundError",
     "NotStartedError",
     "Process",

@@ -6,10 +6,12 @@ import codecs
 import inspect
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from . import _native
+from ._async_logs import AsyncLogs
 from ._kubernetes import refresh
+from ._log_values import LogProtocol, LogsOptions, OnEvent, point
 from ._options import (
     PIPE,
     Buffer,
@@ -31,6 +33,9 @@ from ._options import (
 from ._session import ClientBase, ProcessBase, exec_options
 from ._steps import Steps, Turn, drive
 from ._streams import CHUNK, ReaderBase, WriterBase
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 T = TypeVar("T")
 
@@ -319,6 +324,73 @@ class AsyncClient(ClientBase):
         native = await drive(self._attach(target, options))
         return self._started(native, target, stdin, options)
 
+    async def logs(
+        self,
+        target: str | None = None,
+        *,
+        namespace: str | None = None,
+        selector: str | None = None,
+        all_namespaces: bool = False,
+        all_pods: bool = False,
+        container: str | None = None,
+        all_containers: bool = False,
+        follow: bool = False,
+        forever: bool = False,
+        previous: bool = False,
+        tail_lines: int | None = None,
+        since: float | None = None,
+        since_time: str | datetime | None = None,
+        limit_bytes: int | None = None,
+        timestamps: bool = False,
+        resume: bool = True,
+        ignore_errors: bool = False,
+        max_log_requests: int = 50,
+        sort_window: float | None = None,
+        protocol: LogProtocol = "auto",
+        timeouts: Timeouts | None = None,
+        on_event: OnEvent | None = None,
+    ) -> AsyncLogs:
+        """Reads the log of a container of `target`, "POD" or "TYPE/NAME", or the logs of all pods that `selector`
+        finds. Nothing was read when it returns.
+
+        Without `follow` it ends with what there is. With it, it goes on while the container runs, over lost connections,
+        restarts and rotations: no line twice, none missing without a "gap" event; new pods of a selector join.
+        `forever` also waits for what is not there yet and never gives up. Without `resume` a cut is an error.
+        Times are in seconds, `since_time` is RFC 3339 or a datetime with a time zone. `sort_window` merges several
+        logs by their timestamps and holds a line back for so long at most; at most `max_log_requests` are followed at
+        once. Without `ignore_errors` the first log that fails ends all. Events go to `on_event`, which is called by
+        whoever reads, at their place between the lines; else to `logs.events()`. Of `timeouts`, `connect`,
+        `keepalive`, `keepalive_timeout` (15) and `pod_running` (20) are for logs. When it is cancelled the
+        connections are closed.
+        """
+        options = LogsOptions(
+            namespace=namespace,
+            selector=selector,
+            all_namespaces=all_namespaces,
+            all_pods=all_pods,
+            container=container,
+            all_containers=all_containers,
+            follow=follow,
+            forever=forever,
+            previous=previous,
+            tail_lines=tail_lines,
+            since=since,
+            since_time=point(since_time),
+            limit_bytes=limit_bytes,
+            timestamps=timestamps,
+            resume=resume,
+            ignore_errors=ignore_errors,
+            max_log_requests=max_log_requests,
+            sort_window=sort_window,
+            protocol=protocol,
+            timeouts=timeouts,
+        )
+        await self._renew()
+        native = await drive(self._read(target, options))
+        logs = AsyncLogs(native, target or "selected pods", on_event)
+        self._logs.add(logs)
+        return logs
+
     @overload
     async def run(
         self,
@@ -405,7 +477,7 @@ class AsyncClient(ClientBase):
         return await drive(self._version())
 
     async def close(self) -> None:
-        """Closes the client and all its processes. Again does nothing."""
+        """Closes the client, all its processes and logs. Again does nothing."""
         await drive(self._end())
 
     aclose = close

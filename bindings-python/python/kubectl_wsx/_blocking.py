@@ -5,10 +5,12 @@ from __future__ import annotations
 import codecs
 from collections import deque
 from types import TracebackType
-from typing import Any, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from . import _native
+from ._blocking_logs import Logs
 from ._kubernetes import refresh
+from ._log_values import LogProtocol, LogsOptions, OnEvent, point
 from ._options import (
     PIPE,
     Buffer,
@@ -30,6 +32,9 @@ from ._options import (
 from ._session import ClientBase, ProcessBase, exec_options
 from ._steps import Steps, block
 from ._streams import CHUNK, ReaderBase, WriterBase
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 T = TypeVar("T")
 
@@ -310,6 +315,72 @@ class Client(ClientBase):
         native = self._block(self._attach(target, options))
         return self._started(native, target, stdin, options)
 
+    def logs(
+        self,
+        target: str | None = None,
+        *,
+        namespace: str | None = None,
+        selector: str | None = None,
+        all_namespaces: bool = False,
+        all_pods: bool = False,
+        container: str | None = None,
+        all_containers: bool = False,
+        follow: bool = False,
+        forever: bool = False,
+        previous: bool = False,
+        tail_lines: int | None = None,
+        since: float | None = None,
+        since_time: str | datetime | None = None,
+        limit_bytes: int | None = None,
+        timestamps: bool = False,
+        resume: bool = True,
+        ignore_errors: bool = False,
+        max_log_requests: int = 50,
+        sort_window: float | None = None,
+        protocol: LogProtocol = "auto",
+        timeouts: Timeouts | None = None,
+        on_event: OnEvent | None = None,
+    ) -> Logs:
+        """Reads the log of a container of `target`, "POD" or "TYPE/NAME", or the logs of all pods that `selector`
+        finds. Nothing was read when it returns.
+
+        Without `follow` it ends with what there is. With it, it goes on while the container runs, over lost connections,
+        restarts and rotations: no line twice, none missing without a "gap" event; new pods of a selector join.
+        `forever` also waits for what is not there yet and never gives up. Without `resume` a cut is an error.
+        Times are in seconds, `since_time` is RFC 3339 or a datetime with a time zone. `sort_window` merges several
+        logs by their timestamps and holds a line back for so long at most; at most `max_log_requests` are followed at
+        once. Without `ignore_errors` the first log that fails ends all. Events go to `on_event`, which is called by
+        whoever reads, at their place between the lines; else to `logs.events()`. Of `timeouts`, `connect`,
+        `keepalive`, `keepalive_timeout` (15) and `pod_running` (20) are for logs.
+        """
+        options = LogsOptions(
+            namespace=namespace,
+            selector=selector,
+            all_namespaces=all_namespaces,
+            all_pods=all_pods,
+            container=container,
+            all_containers=all_containers,
+            follow=follow,
+            forever=forever,
+            previous=previous,
+            tail_lines=tail_lines,
+            since=since,
+            since_time=point(since_time),
+            limit_bytes=limit_bytes,
+            timestamps=timestamps,
+            resume=resume,
+            ignore_errors=ignore_errors,
+            max_log_requests=max_log_requests,
+            sort_window=sort_window,
+            protocol=protocol,
+            timeouts=timeouts,
+        )
+        self._renew()
+        native = self._block(self._read(target, options))
+        logs = Logs(native, target or "selected pods", on_event, self._tell)
+        self._logs.add(logs)
+        return logs
+
     @overload
     def run(
         self,
@@ -396,7 +467,7 @@ class Client(ClientBase):
         return self._block(self._version())
 
     def close(self) -> None:
-        """Closes the client and all its processes. Again does nothing."""
+        """Closes the client, all its processes and logs. Again does nothing."""
         self._block(self._end())
 
     def _started(self, native: _native.Process, target: str, stdin: Input, options: ExecOptions) -> Process:

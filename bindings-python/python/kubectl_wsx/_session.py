@@ -12,6 +12,8 @@ from typing import IO, Any, TypeVar
 
 from . import _native
 from ._kubernetes import options_of
+from ._log_values import LogsOptions
+from ._logs import LogsBase
 from ._options import (
     PIPE,
     Buffer,
@@ -175,6 +177,7 @@ class ClientBase:
         self._given: tuple[Any, str | None] | None = None
         self._closed = True
         self._processes: weakref.WeakSet[ProcessBase] = weakref.WeakSet()
+        self._logs: weakref.WeakSet[LogsBase] = weakref.WeakSet()
 
     @property
     def namespace(self) -> str:
@@ -218,6 +221,10 @@ class ClientBase:
         process: _native.Process = yield from finished(self._entered().attach(target, options))
         return process
 
+    def _read(self, target: str | None, options: LogsOptions) -> Steps[_native.Logs]:
+        logs: _native.Logs = yield from finished(self._entered().logs(target, options))
+        return logs
+
     def _run(
         self, target: str, command: Command, options: ExecOptions, input: Buffer | None, limit: int | None
     ) -> Steps[tuple[int, str, bytes, bytes]]:
@@ -227,6 +234,8 @@ class ClientBase:
 
     def _end(self) -> Steps[None]:
         self._closed = True
+        for logs in list(self._logs):
+            logs._close()
         processes = [process for process in self._processes if not process._closed]
         for process in processes:
             process._native.close()
