@@ -3,8 +3,7 @@
 import {
   Cancel,
   NativeClient,
-  type NativeProcess,
-  type SessionOptions,
+  type SessionOptions as NativeSessionOptions,
   connect as nativeConnect,
 } from '../native/index.js';
 import { AbortError, WsxError, fromNative, invalid, parsed } from './errors.js';
@@ -16,9 +15,11 @@ import {
   type AttachOptions,
   type ConnectOptions,
   type ExecOptions,
+  type LogsOptions,
   type Notice,
   type RunOptions,
 } from './options.js';
+import { Logs } from './logs.js';
 import { Process, type ExitStatus } from './process.js';
 
 /** What `Client.from` needs of a `KubeConfig` of `@kubernetes/client-node`. */
@@ -114,9 +115,11 @@ export class Client implements AsyncDisposable {
     checkTarget(target);
     checkCommand(command);
     checkOptions('exec', options);
-    return this.#start(options, (session, cancel) =>
+    const session = sessionOptions(options);
+    const native = await this.#begin(options, (cancel) =>
       this.#native.exec(target, command as string[], session, cancel),
     );
+    return this.#own(new Process(native, options, this.#running));
   }
 
   /**
@@ -132,7 +135,29 @@ export class Client implements AsyncDisposable {
     this.#open();
     checkTarget(target);
     checkOptions('attach', options);
-    return this.#start(options, (session, cancel) => this.#native.attach(target, session, cancel));
+    const session = sessionOptions(options);
+    const native = await this.#begin(options, (cancel) =>
+      this.#native.attach(target, session, cancel),
+    );
+    return this.#own(new Process(native, options, this.#running));
+  }
+
+  /**
+   * Reads the log of a container of `POD` or `TYPE/NAME`. With `follow` it goes on over cuts, restarts
+   * and outages: no line is repeated, and none is missing without a `gap`.
+   *
+   * @throws {WsxError} `invalid`, `not_found`, `forbidden` … as the server says of the pod; what is wrong
+   * with the log itself its `end` and its reader tell.
+   * @throws {AbortError} when the signal was aborted; the same signal ends the log later on.
+   */
+  async logs(target: string | undefined, options: LogsOptions = {}): Promise<Logs> {
+    this.#open();
+    if (target !== undefined) checkTarget(target);
+    checkOptions('logs', options);
+    const { signal, sinceTime, ...rest } = options;
+    const asked = { ...rest, sinceTime: pointInTime(sinceTime) };
+    const native = await this.#begin(options, (cancel) => this.#native.logs(target, asked, cancel));
+    return this.#own(new Logs(native, options, this.#running));
   }
 
   /**
@@ -202,24 +227,19 @@ export class Client implements AsyncDisposable {
     await this.close();
   }
 
-  async #start(
-    options: ExecOptions,
-    ask: (session: SessionOptions, cancel: Cancel) => Promise<NativeProcess>,
-  ): Promise<Process> {
-    const { signal, size, ...rest } = options;
-    // A tty.WriteStream is more than its size.
-    const terminal = size && { columns: size.columns, rows: size.rows };
-    const native = await bounded(
-      signal,
-      this.#running,
-      (cancel) => ask({ ...rest, size: terminal }, cancel),
-      (late) => late.close(),
-    );
-    const process = new Process(native, options, this.#running);
-    // Between the answer and this line.
-    if (this.#closed) await process.close();
+  /** Asks for something that runs on, and closes it where the answer comes too late. */
+  #begin<Native extends { close(): void }>(
+    { signal }: { signal?: AbortSignal },
+    ask: (cancel: Cancel) => Promise<Native>,
+  ): Promise<Native> {
+    return bounded(signal, this.#running, ask, (late) => late.close());
+  }
+
+  /** Ends what began between the answer and the end of this client. */
+  async #own<Begun extends { close(): Promise<void> }>(begun: Begun): Promise<Begun> {
+    if (this.#closed) await begun.close();
     this.#open();
-    return process;
+    return begun;
   }
 
   #open(): void {
@@ -229,6 +249,17 @@ export class Client implements AsyncDisposable {
 
 function closed(): WsxError {
   return new WsxError('closed', 'the client is closed');
+}
+
+function sessionOptions({ signal, size, ...rest }: ExecOptions): NativeSessionOptions {
+  // A tty.WriteStream is more than its size.
+  return { ...rest, size: size && { columns: size.columns, rows: size.rows } };
+}
+
+function pointInTime(time: string | Date | undefined): string | undefined {
+  if (!(time instanceof Date)) return time;
+  if (Number.isNaN(time.getTime())) throw invalid('sinceTime is no point in time');
+  return time.toISOString();
 }
 
 function bytes(input: string | Uint8Array | undefined): Uint8Array | undefined {

@@ -5,6 +5,8 @@ import { invalid } from './errors.js';
 
 /** Limits in milliseconds. */
 export type Timeouts = native.Timeouts;
+/** Limits of logs in milliseconds. */
+export type LogsTimeouts = native.LogsTimeouts;
 /** The size of a terminal in characters; `process.stdout` is one. */
 export type TerminalSize = native.TerminalSize;
 
@@ -55,6 +57,14 @@ export interface RunOptions
   maxOutput?: number;
 }
 
+/** What to ask of `logs`. */
+export interface LogsOptions extends Omit<native.LogsOptions, 'sinceTime' | 'protocol'>, Abortable {
+  /** Only lines of this point in time or later; text is RFC 3339. */
+  sinceTime?: string | Date;
+  /** How it travels while following. Without `follow` it is always HTTP. */
+  protocol?: 'auto' | 'http' | 'binary.k8s.io' | 'base64.binary.k8s.io';
+}
+
 export type Protocol =
   | 'auto'
   | 'v4'
@@ -84,7 +94,13 @@ export const NAMES = {
     'namespace', 'container', 'input', 'check', 'timeout', 'encoding', 'maxOutput', 'protocol',
     'verify', 'preflight', 'timeouts', 'signal',
   ],
+  logs: [
+    'namespace', 'selector', 'allNamespaces', 'allPods', 'container', 'allContainers', 'follow',
+    'forever', 'previous', 'tailLines', 'since', 'sinceTime', 'limitBytes', 'timestamps', 'resume',
+    'ignoreErrors', 'maxLogRequests', 'sortWindow', 'protocol', 'timeouts', 'signal',
+  ],
   timeouts: ['total', 'connect', 'keepalive', 'keepaliveTimeout', 'stall', 'podRunning'],
+  logsTimeouts: ['connect', 'keepalive', 'keepaliveTimeout', 'podRunning'],
 } as const satisfies Record<string, readonly string[]>;
 
 /** Refuses options that do not exist. */
@@ -99,7 +115,8 @@ export function checkOptions(verb: keyof typeof NAMES, options: unknown): void {
   }
   const { signal, timeouts } = options as ExecOptions;
   checkSignal(signal);
-  if (timeouts !== undefined) checkOptions('timeouts', timeouts);
+  const limits = verb === 'logs' ? 'logsTimeouts' : 'timeouts';
+  if (timeouts !== undefined) checkOptions(limits, timeouts);
 }
 
 /** Refuses a signal that is none. */

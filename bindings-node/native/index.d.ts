@@ -27,8 +27,41 @@ export declare class NativeClient {
   exec(target: string, command: Array<string>, options: SessionOptions, cancel: Cancel): Promise<NativeProcess>
   /** Joins the main process of a container. */
   attach(target: string, options: SessionOptions, cancel: Cancel): Promise<NativeProcess>
+  /** Reads a log, or several. */
+  logs(target: string | undefined | null, options: LogsOptions, cancel: Cancel): Promise<NativeLogs>
   /** Runs a command to its end, with at most `max_output` bytes of output. */
   run(target: string, command: Array<string>, options: SessionOptions, input: Uint8Array | undefined | null, maxOutput: number | undefined | null, cancel: Cancel): Promise<NativeCompleted>
+}
+
+/** A log, or several, being read. Its drop closes the connections. */
+export declare class NativeLogs {
+  /** Has this function called when something that was not there may be. */
+  listen(callback: () => void): void
+  /** Says that the function was called. */
+  heard(): void
+  /** Takes the events that come next. What follows is a line, or not there yet, or the end. */
+  advance(): Array<NativeLogEvent>
+  /**
+   * Fills a buffer with lines, and tells how many bytes that is: 0 when there are none yet, `null`
+   * when there never will be.
+   */
+  read(target: Buffer): number | null
+  /** Takes lines: no `ends` when there are none yet, `null` when there never will be. */
+  lines(): NativeLines | null
+  /**
+   * Takes lines with what is known of each: no `ends` when there are none yet, `null` when there
+   * never will be.
+   */
+  batch(): NativeLogBatch | null
+  /**
+   * Tells how the log ended: nothing while it is read, and the bell will ring. Much that nobody takes
+   * holds up the end, too.
+   */
+  status(): NativeLogEnd | null
+  /** Closes the connections and drops what nobody has taken; the end follows. */
+  close(): void
+  /** Tells what came so far. */
+  report(): NativeLogReport
 }
 
 /** A running remote process. Its drop closes the session. */
@@ -111,6 +144,68 @@ export interface ConnectOptions {
   requestTimeout?: number
 }
 
+/** What to ask of `logs`. */
+export interface LogsOptions {
+  /** Namespace of the target. */
+  namespace?: string
+  /** Which pods' logs to read, by their labels, instead of a pod that is named. */
+  selector?: string
+  /** Whether to look for pods in all namespaces. */
+  allNamespaces?: boolean
+  /** Whether to read all pods of `TYPE/NAME` instead of the best. */
+  allPods?: boolean
+  /** Container of the pod. */
+  container?: string
+  /** Whether to read all containers of each pod: init, ordinary, ephemeral. */
+  allContainers?: boolean
+  /** Whether to go on while the container runs. */
+  follow?: boolean
+  /**
+   * With `follow`: whether to wait for a pod that does not exist yet, for the next run and the next
+   * pod, and never to give up.
+   */
+  forever?: boolean
+  /** Whether to read the run before the present one. */
+  previous?: boolean
+  /** Only the last so many lines. */
+  tailLines?: number
+  /** Only lines of so many milliseconds ago or later, in whole seconds, at least one. */
+  since?: number
+  /** Only lines of this point in time or later, as RFC 3339. */
+  sinceTime?: string
+  /** The most bytes of the log; the last line may be cut. With `follow` nothing is resumed then. */
+  limitBytes?: number
+  /** Whether each line begins with the time at which the runtime read it. */
+  timestamps?: boolean
+  /** With `follow`: whether a cut is mended, without loss or with a gap that is told. */
+  resume?: boolean
+  /**
+   * Whether a log that cannot be read, or not on, is told by `failed` and the others are read; else
+   * the first one ends all.
+   */
+  ignoreErrors?: boolean
+  /** How many logs are followed at once; the others wait for their turn, which is told. */
+  maxLogRequests?: number
+  /** Merges several logs by the times of their lines: no line is held back for more milliseconds. */
+  sortWindow?: number
+  /** How it travels while following: `auto`, `http` or the name of a subprotocol. */
+  protocol?: string
+  /** Time limits. */
+  timeouts?: LogsTimeouts
+}
+
+/** Time limits of logs in milliseconds. */
+export interface LogsTimeouts {
+  /** For each stage before data flow. */
+  connect?: number
+  /** Between two pings. */
+  keepalive?: number
+  /** Without a sign of life. */
+  keepaliveTimeout?: number
+  /** Until the pod runs. */
+  podRunning?: number
+}
+
 /** A command that has ended, with all it said. */
 export interface NativeCompleted {
   /** Its exit code; absent with `error`. */
@@ -131,6 +226,86 @@ export interface NativeLines {
   data: Buffer
   /** Where each ends. */
   ends: Uint32Array
+}
+
+/** Lines in one buffer, with what is known of each. */
+export interface NativeLogBatch {
+  /** The lines, one after the other, each with its line feed. */
+  data: Buffer
+  /** Where each ends. */
+  ends: Uint32Array
+  /** Whether each begins here: 0 for what goes on a line over 1 MiB. */
+  begins: Uint8Array
+  /** Nanoseconds since 1970; the smallest number where it is not known. */
+  timestamps: BigInt64Array
+  /** Whose line each is: its place in `sources`. */
+  owners: Uint32Array
+  /** Whose lines these are. */
+  sources: Array<NativeLogSource>
+}
+
+/** How a log ended. */
+export interface NativeLogEnd {
+  /** `complete` or `ended`. */
+  kind: string
+  /** The exit code of the container. */
+  exitCode: number | null
+}
+
+/** What happened to a log; the kind tells which fields there are. */
+export interface NativeLogEvent {
+  /** What happened. */
+  kind: string
+  /** Whose log it happened to. */
+  source: NativeLogSource
+  /** `gap`: whether lines are missing for certain. */
+  certain?: boolean
+  /** `gap`: time of the last line before, in nanoseconds since 1970. */
+  from?: bigint | null
+  /** `gap`: time of the next line. */
+  to?: bigint | null
+  /** `reconnected`: for how many seconds nothing could come. */
+  away?: number
+  /** `reconnected`: how the last connection ended. */
+  why?: string
+  /** `replaced`: name of the pod now. */
+  pod?: string
+  /** `restarted`: how often since the pod was made. */
+  count?: number
+  /** `restarted`: how many runs in between nobody has seen. */
+  unseen?: number
+  /** `waiting`: what is waited for. */
+  reason?: string
+  /** `ended`: the exit code of the container. */
+  exitCode?: number | null
+  /** `failed`: why, in JSON. */
+  error?: string
+}
+
+/** What came so far. */
+export interface NativeLogReport {
+  /** Lines that began. */
+  lines: number
+  /** Bytes of lines. */
+  bytes: number
+  /** Gaps that were told. */
+  gaps: number
+  /** Connections that were replaced. */
+  reconnects: number
+  /** With `sortWindow`: lines that came too late for their place. */
+  late: number
+  /** `http` or a subprotocol; absent before the first answer. */
+  protocol: string | null
+}
+
+/** Whose log it is. */
+export interface NativeLogSource {
+  /** Namespace of the pod. */
+  namespace: string
+  /** Name of the pod. */
+  pod: string
+  /** Container; empty where it is not known. */
+  container: string
 }
 
 /** Something worth telling that is no error. */

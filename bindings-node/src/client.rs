@@ -14,8 +14,9 @@ use wsx_core::client::{Level, Notice};
 use wsx_core::{AttachOptions, Client, Error};
 
 use crate::cancel::Cancel;
-use crate::error::{describe, invalid, rejected};
-use crate::options::{ConnectOptions, SessionOptions};
+use crate::error::{describe, rejected};
+use crate::logs::NativeLogs;
+use crate::options::{ConnectOptions, LogsOptions, SessionOptions, whole};
 use crate::process::NativeProcess;
 
 /// A cluster that can be entered.
@@ -133,6 +134,22 @@ impl NativeClient {
         }))
     }
 
+    /// Reads a log, or several.
+    #[napi]
+    pub fn logs<'env>(
+        &self,
+        env: &'env Env,
+        target: Option<String>,
+        options: LogsOptions,
+        cancel: &Cancel,
+    ) -> napi::Result<PromiseRaw<'env, NativeLogs>> {
+        let (client, options) = (self.client.clone(), options.checked()?);
+        env.spawn_future(cancel.bound(async move {
+            let logs = client.logs(target.as_deref(), options).await;
+            Ok(NativeLogs::new(logs.map_err(unstarted)?))
+        }))
+    }
+
     /// Runs a command to its end, with at most `max_output` bytes of output.
     #[napi]
     pub fn run<'env>(
@@ -148,7 +165,8 @@ impl NativeClient {
         let client = self.client.clone();
         let options = options.exec()?.stdin(input.is_some());
         let input = input.map(Bytes::copy_from_slice).unwrap_or_default();
-        let limit = max_output.map(size).transpose()?;
+        let limit = whole("maxOutput", max_output)?;
+        let limit = limit.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
         env.spawn_future(cancel.bound(async move {
             let process = client.exec(&target, command, options).await;
             let process = process.map_err(unstarted)?;
@@ -185,16 +203,4 @@ impl From<&Notice> for NativeNotice {
 
 fn unstarted(error: Error) -> napi::Error {
     rejected(&error, None)
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "checked on the line above, and a cast of a float saturates"
-)]
-fn size(bytes: f64) -> napi::Result<usize> {
-    if bytes.is_nan() || bytes < 0.0 {
-        return Err(invalid(format!("maxOutput is no number of bytes: {bytes}")));
-    }
-    Ok(bytes as usize)
 }

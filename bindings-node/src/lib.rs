@@ -1,12 +1,13 @@
 //! The native half of the Node module `kubectl-wsx`: convert, call, convert.
 //!
-//! JavaScript sees it through `lib/` only. Nothing here waits: `connect`, `exec`, `attach`, `run` and
-//! `version` are promises, all else takes what is there and rings a bell when there is more.
+//! JavaScript sees it through `lib/` only. Nothing here waits: `connect`, `exec`, `attach`, `logs`,
+//! `run` and `version` are promises, all else takes what is there and rings a bell when there is more.
 
 mod bell;
 pub mod cancel;
 pub mod client;
 mod error;
+pub mod logs;
 pub mod options;
 pub mod process;
 

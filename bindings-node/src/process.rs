@@ -63,9 +63,9 @@ pub enum Channel {
 }
 
 /// How many lines make a batch at most.
-const LINES: usize = 1024;
+pub(crate) const LINES: usize = 1024;
 /// How many bytes make a batch at most.
-const BATCH: usize = 256 * 1024;
+pub(crate) const BATCH: usize = 256 * 1024;
 
 impl NativeProcess {
     pub(crate) fn new(process: Process, (stdout, stderr): (bool, bool)) -> Self {

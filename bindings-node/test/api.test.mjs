@@ -31,6 +31,8 @@ function wanted(api) {
   for (const [name, { methods = [], properties = [] }] of Object.entries(api.classes)) {
     names[name] = named([...methods, ...properties], only(name));
   }
+  // So says `logs_timeouts`.
+  names['options logsTimeouts'] = names['options timeouts'].filter((name) => !['total', 'stall'].includes(name));
   names['Client static'] = named(api.classes.Client.static);
   const classes = Object.values(api.classes).flatMap(({ node }) => node);
   // Interfaces leave nothing behind.
@@ -39,7 +41,7 @@ function wanted(api) {
   return names;
 }
 
-const INTERFACES = ['CompletedProcess', 'ExitStatus'];
+const INTERFACES = ['CompletedProcess', 'ExitStatus', 'LogEnd', 'LogEvent', 'LogLine', 'LogReport', 'LogSource'];
 
 /** The names that there are, from things in use. */
 async function seen() {
@@ -48,11 +50,20 @@ async function seen() {
   const all = (object) => [...new Set([...own(Object.getPrototypeOf(object)), ...own(object)])].sort();
   const client = await surface.Client.connect({ kubeconfig: await cluster() });
   const process = await client.exec('web-0', ['true'], { stdin: true });
-  for (const object of [client, process]) assert.equal(typeof object[Symbol.asyncDispose], 'function');
+  const logs = await client.logs('web-0');
+  const batches = await client.logs('web-0');
+  const [line] = (await batches.batches().next()).value;
+  for (const object of [client, process, logs]) assert.equal(typeof object[Symbol.asyncDispose], 'function');
   const names = {
     Client: all(client),
     'Client static': own(surface.Client).sort(),
     Process: all(process),
+    // What is an EventEmitter's begins with an underscore.
+    Logs: all(logs).filter((name) => !name.startsWith('_')),
+    LogEnd: Object.keys(await logs.end).sort(),
+    LogReport: Object.keys(logs.report()).sort(),
+    LogLine: Object.keys(line).sort(),
+    LogSource: Object.keys(line.source).sort(),
     ExitStatus: Object.keys(await process.exit).sort(),
     CompletedProcess: Object.keys(await client.run('web-0', ['true'])).sort(),
     exports: Object.keys(surface).sort(),
@@ -63,7 +74,8 @@ async function seen() {
 
 /** What is not the same in the table and in Node, one line each. */
 function differences(api, found) {
-  const { attributes, ...table } = wanted(api);
+  // No event has all of its names: the compiler compares them.
+  const { attributes, LogEvent, ...table } = wanted(api);
   const missing = (one, other, where) =>
     Object.keys(one).flatMap((what) =>
       one[what].filter((name) => !other[what]?.includes(name)).map((name) => `${what} ${name} is in ${where} only`),
@@ -88,6 +100,11 @@ test('the surface is that of the table', async () => {
     'classes Client static',
     'classes Client methods',
     'classes Process methods',
+    'classes Logs methods',
+    'classes LogEnd properties',
+    'classes LogReport properties',
+    'classes LogLine properties',
+    'classes LogSource properties',
     'classes Process properties',
     'classes ExitStatus properties',
     'classes CompletedProcess properties',
@@ -95,7 +112,8 @@ test('the surface is that of the table', async () => {
   ];
   for (const path of lists) {
     const more = differences(changed(path, path === 'functions' ? (list) => list.push('bogus') : bogus), found);
-    assert.equal(more.length, 1, `${path}: ${more}`);
+    // The limits of logs are some of all.
+    assert.equal(more.length, path === 'options timeouts' ? 2 : 1, `${path}: ${more}`);
     assert.match(more[0], / bogus is in the table only$/);
     if (path === 'functions') continue;
     const fewer = differences(changed(path, (list) => list.shift()), found);
@@ -127,18 +145,28 @@ function complaints(api) {
   const text = `
     import type * as wsx from 'kubectl-wsx';
     import type { WsxError } from 'kubectl-wsx';
+    import type { EventEmitter } from 'node:events';
     type Same<A, B> = [A] extends [B] ? ([B] extends [A] ? true : false) : false;
     declare function check<T extends true>(): T;
     type Named<T> = Exclude<keyof T, symbol>;
+    type All<T> = { [K in T extends T ? keyof T : never]: unknown };
     ${same('wsx.ConnectOptions', names['options connect'])}
     ${same('wsx.ExecOptions', names['options exec'])}
     ${same('wsx.AttachOptions', names['options attach'])}
     ${same('wsx.RunOptions', names['options run'])}
+    ${same('wsx.LogsOptions', names['options logs'])}
     ${same('wsx.Timeouts', names['options timeouts'])}
+    ${same('wsx.LogsTimeouts', names['options logsTimeouts'])}
+    ${same('wsx.LogEnd', names.LogEnd)}
+    ${same('wsx.LogLine', names.LogLine)}
+    ${same('wsx.LogReport', names.LogReport)}
+    ${same('wsx.LogSource', names.LogSource)}
+    ${same('All<wsx.LogEvent>', names.LogEvent)}
     ${same('wsx.ExitStatus', names.ExitStatus)}
     ${same('wsx.CompletedProcess', names.CompletedProcess)}
     check<Same<Named<wsx.Client>, ${union(names.Client)}>>();
     check<Same<Named<wsx.Process>, ${union(names.Process)}>>();
+    check<Same<Exclude<Named<wsx.Logs>, keyof EventEmitter>, ${union(names.Logs)}>>();
     check<Same<Exclude<keyof typeof wsx.Client, 'prototype'>, ${union(names['Client static'])}>>();
     check<Same<${inherited}, ${union(names.attributes)}>>();
     check<Same<wsx.ErrorCode, ${union(api.kinds.map(({ name }) => name))}>>();
@@ -150,7 +178,13 @@ function complaints(api) {
       const joined = await client.attach('p', { stdin: true });
       if (joined.hasTerminal) joined.resize({ columns: 1, rows: 1 });
       for await (const line of process.stdout!.lines({ encoding: 'utf8' })) return line + raw.length;
-      return stdout;
+      const logs = await client.logs(undefined, { selector: 'app=web', follow: true, sinceTime: new Date() });
+      logs.on('gap', ({ from, to, source }) => console.log((to ?? 0n) - (from ?? 0n), source.pod));
+      for await (const event of logs.events()) if (event.kind === 'failed') throw event.error;
+      for await (const line of logs) raw.equals(line);
+      for await (const batch of logs.batches()) for (const { timestamp } of batch) console.log(timestamp);
+      logs.chunks().pipe(globalThis.process.stdout);
+      return (await logs.end).kind;
     }`;
   const folder = mkdtempSync(`${home}/test/types-`);
   try {
@@ -172,7 +206,7 @@ function complaints(api) {
 
 test('the types have the names of the table, no more and no fewer', () => {
   assert.equal(complaints(api), '');
-  for (const path of ['kinds', 'error attributes', 'options attach', 'classes Client methods', 'classes Client static']) {
+  for (const path of ['kinds', 'error attributes', 'options attach', 'options logs', 'classes Client methods', 'classes Client static', 'classes LogEvent properties']) {
     assert.match(complaints(changed(path, bogus)), /error TS2344/, `${path}: bogus`);
     assert.match(complaints(changed(path, (list) => list.pop())), /error TS2344/, `${path}: missing`);
   }

@@ -1,15 +1,16 @@
 // The examples do what they say.
 
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { test } from 'node:test';
+import { after, test } from 'node:test';
 import { promisify } from 'node:util';
 
-import { cluster } from './support.mjs';
+import { cluster, controlled } from './support.mjs';
 
 const run = promisify(execFile);
 const KUBECONFIG = await cluster();
@@ -30,4 +31,42 @@ test('exec-stream copies a folder into a pod, or says why not', async () => {
   } finally {
     for (const each of [folder, remote]) await rm(each, { recursive: true });
   }
+});
+
+/** Starts the web server; returns its address, and what it said so far. */
+async function followLogs() {
+  const script = fileURLToPath(new URL('../examples/follow-logs.mjs', import.meta.url));
+  const server = spawn(process.execPath, [script], { env: { ...process.env, KUBECONFIG, PORT: '0' } });
+  after(() => server.kill());
+  const said = { text: '' };
+  server.stderr.on('data', (data) => (said.text += data));
+  const [address] = await once(server.stdout, 'data');
+  return { address: String(address).trim(), said };
+}
+
+test('follow-logs shows a log as it is written, until either side leaves', { timeout: 60_000 }, async () => {
+  const { address, said } = await followLogs();
+  const log = controlled(KUBECONFIG, 'page-0');
+  await log({ create: {} }, { write: [{ text: 'one\n<script>\n' }] });
+  const leave = new AbortController();
+  const page = await fetch(`${address}/default/page-0`, { signal: leave.signal });
+  assert.equal(page.headers.get('content-type'), 'text/plain; charset=utf-8');
+  const chunks = page.body.pipeThrough(new TextDecoderStream())[Symbol.asyncIterator]();
+  let shown = '';
+  const until = async (wanted) => {
+    while (shown !== wanted) shown += (await chunks.next()).value;
+  };
+  await until('one\n<script>\n');
+  await log({ await_follows: 1 }, { cut: 'rst' }, { write: [{ text: 'two\n' }] });
+  await until('one\n<script>\ntwo\n');
+  assert.match(said.text, /page-0: reconnected/);
+  await log({ await_follows: 1 });
+  leave.abort();
+  // The connection to the cluster goes with the browser.
+  await log({ await_follows: 0 });
+  const last = fetch(`${address}/default/page-0/app?tail=1`).then((page) => page.text());
+  await log({ await_follows: 1 }, { exit: 0 });
+  assert.equal(await last, 'two\n');
+  const none = await fetch(`${address}/default/none`);
+  assert.deepEqual([none.status, (await none.text()).includes('not found')], [404, true]);
 });

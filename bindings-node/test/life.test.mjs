@@ -121,3 +121,24 @@ test('a listener that throws does not silence the other stream', async () => {
     both.stderr.on('end', () => setImmediate(() => console.log(seen.sort().join())));`;
   await says(text, 'err,mine');
 });
+
+test('a log keeps the program alive while somebody waits for it, and not longer', async () => {
+  const unread = `await client.logs('writer-0', { container: 'r10', follow: true }); console.log('over');`;
+  assert.equal((await says(unread, 'over')).code, 0);
+  const read = `
+    const logs = await client.logs('writer-0', { container: 'r10', follow: true });
+    let lines = 0;
+    logs.chunks().on('data', () => ++lines === 3 && logs.close().then(() => console.log('over')));
+    logs.chunks().on('error', () => {});`;
+  assert.equal((await says(read, 'over')).code, 0);
+  const end = `(await client.logs('web-0')).end.then(({ kind }) => console.log(kind));`;
+  assert.equal((await says(end, 'complete')).code, 0);
+});
+
+test('a log whose failure nobody looks at tells it on the stream that is read', async () => {
+  const unread = `await client.logs('nolog-0'); setTimeout(() => console.log('over'), 300);`;
+  assert.equal((await says(unread, 'over')).code, 0);
+  const { code, stderr } = await says(`(await client.logs('nolog-0')).chunks().resume();`, '');
+  assert.equal(code, 1);
+  assert.match(stderr, /WsxError/);
+});

@@ -49,13 +49,30 @@ export const cluster = () => fixture(embedded);
 /** Starts an embedded cluster that ends with `leave()`. */
 export const ownCluster = () => started(embedded);
 
+/** The address of an embedded cluster that speaks plain HTTP. */
+function plainServer(kubeconfig) {
+  const { clusters } = JSON.parse(readFileSync(kubeconfig));
+  return new URL(clusters.find(({ name }) => name === 'plain').cluster.server);
+}
+
+/** Returns what changes the log of a container: `await log({ write: [{ text: 'x' }] }, { cut: 'rst' })`. */
+export function controlled(kubeconfig, pod, container = 'app', namespace = 'default') {
+  const url = new URL(`/__wsx/log/${namespace}/${pod}/${container}`, plainServer(kubeconfig));
+  return async (...operations) => {
+    const body = operations.map((operation) => JSON.stringify(operation)).join('\n');
+    const answer = await fetch(url, { method: 'POST', body });
+    const text = await answer.text();
+    assert.equal(answer.status, 200, text);
+    return JSON.parse(text);
+  };
+}
+
 /**
  * Connects over plain HTTP through a relay that tells when the connections to the server end.
  * Returns the client and `closed(count)`: waits until so many upgraded connections have ended.
  */
 export async function watched(kubeconfig) {
-  const { clusters } = JSON.parse(readFileSync(kubeconfig));
-  const plain = new URL(clusters.find(({ name }) => name === 'plain').cluster.server);
+  const plain = plainServer(kubeconfig);
   const ends = [];
   const sockets = new Set();
   const relay = net.createServer((down) => {

@@ -1,5 +1,6 @@
 /** A cluster that can be entered. Lives here: connecting, starting, running, aborting. */
-import { type AttachOptions, type ConnectOptions, type ExecOptions, type RunOptions } from './options.js';
+import { type AttachOptions, type ConnectOptions, type ExecOptions, type LogsOptions, type RunOptions } from './options.js';
+import { Logs } from './logs.js';
 import { Process, type ExitStatus } from './process.js';
 /** What `Client.from` needs of a `KubeConfig` of `@kubernetes/client-node`. */
 export interface KubeConfigLike {
@@ -59,6 +60,15 @@ export declare class Client implements AsyncDisposable {
      * @throws {AbortError} when the signal was aborted; the same signal ends the session later on.
      */
     attach(target: string, options?: AttachOptions): Promise<Process>;
+    /**
+     * Reads the log of a container of `POD` or `TYPE/NAME`. With `follow` it goes on over cuts, restarts
+     * and outages: no line is repeated, and none is missing without a `gap`.
+     *
+     * @throws {WsxError} `invalid`, `not_found`, `forbidden` … as the server says of the pod; what is wrong
+     * with the log itself its `end` and its reader tell.
+     * @throws {AbortError} when the signal was aborted; the same signal ends the log later on.
+     */
+    logs(target: string | undefined, options?: LogsOptions): Promise<Logs>;
     /**
      * Runs a command to its end and gives back all of its output.
      *

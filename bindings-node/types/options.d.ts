@@ -2,6 +2,8 @@
 import type * as native from '../native/index.js';
 /** Limits in milliseconds. */
 export type Timeouts = native.Timeouts;
+/** Limits of logs in milliseconds. */
+export type LogsTimeouts = native.LogsTimeouts;
 /** The size of a terminal in characters; `process.stdout` is one. */
 export type TerminalSize = native.TerminalSize;
 /** Something worth telling that is no error. */
@@ -44,6 +46,13 @@ export interface RunOptions extends Omit<ExecOptions, 'stdin' | 'stdout' | 'stde
     /** How many bytes of stdout and stderr together are kept at most; more is an error. */
     maxOutput?: number;
 }
+/** What to ask of `logs`. */
+export interface LogsOptions extends Omit<native.LogsOptions, 'sinceTime' | 'protocol'>, Abortable {
+    /** Only lines of this point in time or later; text is RFC 3339. */
+    sinceTime?: string | Date;
+    /** How it travels while following. Without `follow` it is always HTTP. */
+    protocol?: 'auto' | 'http' | 'binary.k8s.io' | 'base64.binary.k8s.io';
+}
 export type Protocol = 'auto' | 'v4' | 'v5' | 'base64.channel.k8s.io' | 'channel.k8s.io' | 'v4.base64.channel.k8s.io' | 'v4.channel.k8s.io' | 'v5.channel.k8s.io';
 /** The names of all options, to refuse what would be ignored. */
 export declare const NAMES: {
@@ -51,7 +60,9 @@ export declare const NAMES: {
     readonly exec: readonly ["namespace", "container", "stdin", "stdout", "stderr", "tty", "size", "protocol", "verify", "preflight", "timeouts", "signal"];
     readonly attach: readonly ["namespace", "container", "stdin", "stdout", "stderr", "tty", "size", "protocol", "timeouts", "signal"];
     readonly run: readonly ["namespace", "container", "input", "check", "timeout", "encoding", "maxOutput", "protocol", "verify", "preflight", "timeouts", "signal"];
+    readonly logs: readonly ["namespace", "selector", "allNamespaces", "allPods", "container", "allContainers", "follow", "forever", "previous", "tailLines", "since", "sinceTime", "limitBytes", "timestamps", "resume", "ignoreErrors", "maxLogRequests", "sortWindow", "protocol", "timeouts", "signal"];
     readonly timeouts: readonly ["total", "connect", "keepalive", "keepaliveTimeout", "stall", "podRunning"];
+    readonly logsTimeouts: readonly ["connect", "keepalive", "keepaliveTimeout", "podRunning"];
 };
 /** Refuses options that do not exist. */
 export declare function checkOptions(verb: keyof typeof NAMES, options: unknown): void;

@@ -1,0 +1,190 @@
+/** What happens to a log. Lives here: the events, and where they wait for who takes them. */
+
+import type { NativeLogEvent } from '../native/index.js';
+import { invalid, parsed, type WsxError } from './errors.js';
+
+/** Whose log it is. */
+export interface LogSource {
+  /** Namespace of the pod. */
+  readonly namespace: string;
+  /** Name of the pod. */
+  readonly pod: string;
+  /** Container; empty where it is not known. */
+  readonly container: string;
+}
+
+interface Happening<Kind extends string> {
+  /** What happened. */
+  readonly kind: Kind;
+  /** Whose log it happened to. */
+  readonly source: LogSource;
+  /** From `events()`: how many events before this one were left out, because nobody took them. */
+  readonly omitted?: number;
+}
+
+/** Lines may be missing here. */
+export interface LogGap extends Happening<'gap'> {
+  /** False where the place was found, but by too little to be sure of it. */
+  readonly certain: boolean;
+  /** Time of the last line before, in nanoseconds since 1970. */
+  readonly from: bigint | null;
+  /** Time of the next line; `null` when none has come yet. */
+  readonly to: bigint | null;
+}
+
+/** The connection was lost, and the log goes on over another one. */
+export interface LogReconnected extends Happening<'reconnected'> {
+  /** For how many seconds nothing could come. */
+  readonly away: number;
+  /** How the last connection ended. */
+  readonly why: string;
+}
+
+/** The pod was replaced by another one: what follows is its log from the beginning. */
+export interface LogReplaced extends Happening<'replaced'> {
+  /** Name of the pod now. */
+  readonly pod: string;
+}
+
+/** The container was restarted: what follows is a new run from its beginning. */
+export interface LogRestarted extends Happening<'restarted'> {
+  /** How often it was restarted since the pod was made. */
+  readonly count: number;
+  /** How many whole runs in between nobody has seen; a gap was told then. */
+  readonly unseen: number;
+}
+
+/** Nothing can come for the time being. */
+export interface LogWaiting extends Happening<'waiting'> {
+  /** What is waited for. */
+  readonly reason: string;
+}
+
+/** Where several logs are read: this one joins. */
+export type LogStarted = Happening<'started'>;
+
+/** Where several logs are read: this one is complete. */
+export interface LogEnded extends Happening<'ended'> {
+  /** The exit code of its container, where it was followed and the pod tells it. */
+  readonly exitCode: number | null;
+}
+
+/** With `ignoreErrors`: this one could not be read, or not on; the others are. */
+export interface LogFailed extends Happening<'failed'> {
+  /** Why not. */
+  readonly error: WsxError;
+}
+
+/** What happened to a log, by its `kind`. */
+export type LogEvent =
+  | LogGap
+  | LogReconnected
+  | LogReplaced
+  | LogRestarted
+  | LogWaiting
+  | LogStarted
+  | LogEnded
+  | LogFailed;
+
+/** The events of the emitter, with what their listeners get. */
+export type LogEvents = {
+  [Kind in LogEvent['kind']]: [event: Extract<LogEvent, { kind: Kind }>];
+} & { event: [event: LogEvent] };
+
+/** Makes an event of what the native half tells. */
+export function known(event: NativeLogEvent): LogEvent {
+  const { error } = event;
+  return (error === undefined ? event : { ...event, error: parsed(error) }) as LogEvent;
+}
+
+/** How many events wait at most, and one gap or failure for each log on top. */
+const LIMIT = 1024;
+
+/** Events that wait for being taken, bounded, by one reader at a time. */
+export class Events {
+  #kept: LogEvent[] = [];
+  #omitted = 0;
+  #asked: Array<(event: IteratorResult<LogEvent>) => void> = [];
+  #reading = false;
+  #over = false;
+
+  push(event: LogEvent): void {
+    this.#kept.push(event);
+    if (this.#kept.length > LIMIT) this.#fold();
+    this.#serve();
+  }
+
+  /** Says that there will be no more. */
+  end(): void {
+    this.#over = true;
+    this.#serve();
+  }
+
+  open(): AsyncIterableIterator<LogEvent> {
+    if (this.#reading) throw invalid('the events of this log are being read already');
+    this.#reading = true;
+    let left = false;
+    const over = { value: undefined, done: true } as const;
+    return {
+      next: () =>
+        left
+          ? Promise.resolve(over)
+          : new Promise((resolve) => {
+              this.#asked.push(resolve);
+              this.#serve();
+            }),
+      return: async () => {
+        if (!left) {
+          for (const asked of this.#asked.splice(0)) asked(over);
+          this.#reading = false;
+        }
+        left = true;
+        return over;
+      },
+      [Symbol.asyncIterator]() {
+        return this;
+      },
+    };
+  }
+
+  #serve(): void {
+    while (this.#asked.length > 0) {
+      const event = this.#kept.shift();
+      if (event) {
+        const omitted = this.#omitted;
+        this.#omitted = 0;
+        const value = omitted > 0 ? { ...event, omitted } : event;
+        this.#asked.shift()?.({ value, done: false });
+      } else if (this.#over) {
+        this.#asked.shift()?.({ value: undefined, done: true });
+      } else {
+        return;
+      }
+    }
+  }
+
+  /** Makes room: by the oldest that is no loss, else by two gaps of one log that become one. */
+  #fold(): void {
+    const kept = this.#kept;
+    const oldest = kept.findIndex(({ kind }) => kind !== 'gap' && kind !== 'failed');
+    if (oldest >= 0) {
+      kept.splice(oldest, 1);
+      this.#omitted++;
+      return;
+    }
+    const gaps = new Map<string, number>();
+    for (const [index, event] of kept.entries()) {
+      if (event.kind !== 'gap') continue;
+      const { namespace, pod, container } = event.source;
+      const log = `${namespace}/${pod}/${container}`;
+      const first = gaps.get(log);
+      if (first !== undefined) {
+        const { certain, from } = kept[first] as LogGap;
+        kept[index] = { ...event, from, certain: certain || event.certain };
+        kept.splice(first, 1);
+        return;
+      }
+      gaps.set(log, index);
+    }
+  }
+}

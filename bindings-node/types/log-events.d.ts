@@ -1,0 +1,86 @@
+/** What happens to a log. Lives here: the events, and where they wait for who takes them. */
+import type { NativeLogEvent } from '../native/index.js';
+import { type WsxError } from './errors.js';
+/** Whose log it is. */
+export interface LogSource {
+    /** Namespace of the pod. */
+    readonly namespace: string;
+    /** Name of the pod. */
+    readonly pod: string;
+    /** Container; empty where it is not known. */
+    readonly container: string;
+}
+interface Happening<Kind extends string> {
+    /** What happened. */
+    readonly kind: Kind;
+    /** Whose log it happened to. */
+    readonly source: LogSource;
+    /** From `events()`: how many events before this one were left out, because nobody took them. */
+    readonly omitted?: number;
+}
+/** Lines may be missing here. */
+export interface LogGap extends Happening<'gap'> {
+    /** False where the place was found, but by too little to be sure of it. */
+    readonly certain: boolean;
+    /** Time of the last line before, in nanoseconds since 1970. */
+    readonly from: bigint | null;
+    /** Time of the next line; `null` when none has come yet. */
+    readonly to: bigint | null;
+}
+/** The connection was lost, and the log goes on over another one. */
+export interface LogReconnected extends Happening<'reconnected'> {
+    /** For how many seconds nothing could come. */
+    readonly away: number;
+    /** How the last connection ended. */
+    readonly why: string;
+}
+/** The pod was replaced by another one: what follows is its log from the beginning. */
+export interface LogReplaced extends Happening<'replaced'> {
+    /** Name of the pod now. */
+    readonly pod: string;
+}
+/** The container was restarted: what follows is a new run from its beginning. */
+export interface LogRestarted extends Happening<'restarted'> {
+    /** How often it was restarted since the pod was made. */
+    readonly count: number;
+    /** How many whole runs in between nobody has seen; a gap was told then. */
+    readonly unseen: number;
+}
+/** Nothing can come for the time being. */
+export interface LogWaiting extends Happening<'waiting'> {
+    /** What is waited for. */
+    readonly reason: string;
+}
+/** Where several logs are read: this one joins. */
+export type LogStarted = Happening<'started'>;
+/** Where several logs are read: this one is complete. */
+export interface LogEnded extends Happening<'ended'> {
+    /** The exit code of its container, where it was followed and the pod tells it. */
+    readonly exitCode: number | null;
+}
+/** With `ignoreErrors`: this one could not be read, or not on; the others are. */
+export interface LogFailed extends Happening<'failed'> {
+    /** Why not. */
+    readonly error: WsxError;
+}
+/** What happened to a log, by its `kind`. */
+export type LogEvent = LogGap | LogReconnected | LogReplaced | LogRestarted | LogWaiting | LogStarted | LogEnded | LogFailed;
+/** The events of the emitter, with what their listeners get. */
+export type LogEvents = {
+    [Kind in LogEvent['kind']]: [event: Extract<LogEvent, {
+        kind: Kind;
+    }>];
+} & {
+    event: [event: LogEvent];
+};
+/** Makes an event of what the native half tells. */
+export declare function known(event: NativeLogEvent): LogEvent;
+/** Events that wait for being taken, bounded, by one reader at a time. */
+export declare class Events {
+    #private;
+    push(event: LogEvent): void;
+    /** Says that there will be no more. */
+    end(): void;
+    open(): AsyncIterableIterator<LogEvent>;
+}
+export {};
