@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use serde_json::{Value, json};
 use wsx_core::protocol::machine::process::{Command, Event, Process, Stream, Streams};
 use wsx_core::protocol::machine::{Machine, Outgoing};
 use wsx_core::protocol::request::{self, PodRef};
+use wsx_core::protocol::spdy::{self, Half};
 use wsx_core::protocol::status::{self, Verdict};
 use wsx_core::protocol::subprotocol::{Encoding, StatusForm};
 use wsx_core::protocol::websocket::{MessageKind, Piece};
@@ -199,6 +200,64 @@ fn request() {
             .map(|request| json!(request.uri().to_string()))
             .map_err(|_| "invalid")
     });
+}
+
+#[test]
+fn spdy() {
+    check("spdy.json", |input| {
+        match (input.get("receive"), input.get("send")) {
+            (Some(messages), None) => spdy_heard(messages.as_array().unwrap()),
+            (None, Some(frames)) => Ok(json!(spdy_said(frames.as_array().unwrap()))),
+            _ => panic!("either receive or send"),
+        }
+    });
+}
+
+fn spdy_heard(messages: &[Value]) -> Result<Value, &'static str> {
+    let (mut decoder, mut heard) = (spdy::Decoder::default(), Vec::new());
+    for message in messages {
+        let mut input = Bytes::from(unhex(message));
+        while let Some(incoming) = decoder.decode(&mut input).map_err(|_| "protocol")? {
+            heard.push(match incoming {
+                spdy::Incoming::Data {
+                    stream, data, fin, ..
+                } => json!(["data", stream, hex(&data), fin]),
+                spdy::Incoming::GoAway { last, status, .. } => json!(["goaway", last, status]),
+                spdy::Incoming::Ping(id) => json!(["ping", id]),
+                spdy::Incoming::Reply { stream, fin, .. } => json!(["reply", stream, fin]),
+                spdy::Incoming::Reset { stream, status, .. } => json!(["reset", stream, status]),
+                other => panic!("no word for {other:?}"),
+            });
+        }
+    }
+    Ok(json!(heard))
+}
+
+fn spdy_said(frames: &[Value]) -> String {
+    let (mut opener, mut out) = (spdy::Opener::default(), BytesMut::new());
+    for frame in frames {
+        let number = |name: &str| frame.get(name).map(|value| value.as_u64().unwrap());
+        let (status, narrow) = (number("status"), |value: u64| u32::try_from(value).unwrap());
+        if let (Some(stream), Some(port)) = (number("open"), number("port")) {
+            let half = match frame["half"].as_str().unwrap() {
+                "data" => Half::Data,
+                _ => Half::Error,
+            };
+            let port = u16::try_from(port).unwrap().try_into().unwrap();
+            let request = number("request").unwrap();
+            opener.open(&mut out, narrow(stream), half, port, request);
+        } else if let Some(stream) = number("data") {
+            let data = frame.get("bytes").map(unhex).unwrap_or_default();
+            spdy::put_data(&mut out, narrow(stream), &data, frame["fin"] == true);
+        } else if let (Some(stream), Some(status)) = (number("reset"), status) {
+            spdy::put_reset(&mut out, narrow(stream), narrow(status));
+        } else if let Some(id) = number("ping") {
+            spdy::put_ping(&mut out, narrow(id));
+        } else {
+            spdy::put_go_away(&mut out, narrow(number("goaway").unwrap()));
+        }
+    }
+    hex(&out)
 }
 
 /// The exit codes of the same file are checked where they are chosen (kubectl-wsx/src/exit.rs).

@@ -4,6 +4,8 @@
 
 use thiserror::Error;
 
+use super::spdy::SpdyError;
+
 /// A violation of a protocol, by us or by the peer.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 #[non_exhaustive]
@@ -51,6 +53,9 @@ pub enum ProtocolError {
         /// The four bits.
         opcode: u8,
     },
+    /// What a peer can do wrong inside a tunnel.
+    #[error("in the tunnel: {0}")]
+    Spdy(#[from] SpdyError),
     /// More than a thousand empty messages in a row.
     #[error("more than {limit} empty messages in a row")]
     TooManyEmptyMessages {
