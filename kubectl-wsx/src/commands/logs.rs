@@ -261,13 +261,14 @@ impl Args {
         let filter = Filter::new(&self.include, &self.exclude, self.highlight.clone());
         let filter = filter.map_err(|error| (error.to_string(), Hint::None))?;
         let terminal = terminal::is_terminal(stdout());
-        let timestamps = self.timestamps == Some(true) || form == Form::Json;
+        // A limit of bytes counts timestamps, too.
+        let dated = form == Form::Json && self.limit_bytes.unwrap_or(0) == 0;
+        let timestamps = self.timestamps == Some(true) || dated;
         let several = self.is_several();
         let looks = Looks {
             form,
-            prefix: self
-                .prefix
-                .unwrap_or_else(|| [self.all_pods, self.all_namespaces].contains(&Some(true))),
+            prefix: self.all_pods == Some(true)
+                || self.prefix.or(self.all_namespaces) == Some(true),
             namespaces: self.all_namespaces == Some(true),
             timestamps,
             safe: terminal && form == Form::Text && self.raw != Some(true),

@@ -15,6 +15,7 @@ mod flags;
 mod hops;
 mod judge;
 mod local;
+mod log_scenarios;
 mod logs;
 mod memory;
 mod pauses;
@@ -26,11 +27,20 @@ mod support;
 
 #[test]
 fn kubectl_and_wsx_agree_on_the_embedded_cluster() {
+    side_by_side("exec.json");
+}
+
+#[test]
+fn kubectl_and_wsx_agree_on_logs() {
+    side_by_side("kubectl-logs.json");
+}
+
+fn side_by_side(file: &str) {
     match wsx_tests::kubectl::find() {
         Some(kubectl) => {
             let cluster = support::cluster();
             let v5 = side_by_side::V5::Has;
-            side_by_side::compare_all("embedded", v5, cluster.kubeconfig(), &kubectl);
+            side_by_side::compare_file(file, "embedded", v5, cluster.kubeconfig(), &kubectl);
         }
         None => println!("SKIPPED: no kubectl on PATH to stand beside wsx"),
     }

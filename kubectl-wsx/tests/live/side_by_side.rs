@@ -1,5 +1,5 @@
-//! kubectl and wsx run the same command lines (tests/scenarios/exec.json): same stdout, same exit
-//! code, same words, but for what the file declares with its reason.
+//! kubectl and wsx run the same command lines (tests/scenarios/exec.json, kubectl-logs.json): same
+//! stdout, same exit code, same words, but for what the file declares with its reason.
 
 use std::path::Path;
 use std::process::Command;
@@ -24,12 +24,18 @@ pub(crate) enum V5 {
 /// Without v5 what needs an end of stdin is refused before it starts (decisions.md 36), where
 /// kubectl falls back to SPDY.
 pub(crate) fn compare_all(kind: &str, v5: V5, kubeconfig: &Path, kubectl: &Kubectl) {
+    compare_file("exec.json", kind, v5, kubeconfig, kubectl);
+}
+
+/// As [`compare_all`], for the lines of one file below `tests/scenarios`.
+pub(crate) fn compare_file(file: &str, kind: &str, v5: V5, kubeconfig: &Path, kubectl: &Kubectl) {
     println!(
         "kubectl: {} {}",
         kubectl.path().display(),
         kubectl.version()
     );
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/scenarios/exec.json");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/scenarios");
+    let file = folder.join(file);
     let scenarios: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
     let meant = |case: &&Value| case.get("only").is_none_or(|only| only == kind);
     let cases: Vec<_> = scenarios["cases"]
@@ -124,7 +130,15 @@ fn compare(case: &Value, v5: V5, theirs: &Run, ours: &Run) -> Option<String> {
         .flatten();
     let differs = own.or_else(|| case.get("differs"));
     let may = |what: &str| differs.is_some_and(|differs| differs.get(what).is_some());
-    if theirs.stdout != ours.stdout {
+    let shown = |run: &Run| match case.get("any_order") {
+        None => run.stdout.clone(),
+        Some(_) => {
+            let mut lines: Vec<_> = run.stdout.split_inclusive(|byte| *byte == b'\n').collect();
+            lines.sort_unstable();
+            lines.concat()
+        }
+    };
+    if shown(theirs) != shown(ours) {
         let (theirs, ours) = (theirs.stdout.len(), ours.stdout.len());
         return Some(format!("stdout: {theirs} bytes and {ours} bytes"));
     }
@@ -171,7 +185,18 @@ fn normal(stderr: &str) -> Vec<String> {
             )
         })
         .map(|line| nameless(&line))
+        .map(|line| older(&line))
         .collect()
+}
+
+/// What `kubectl logs` of 1.35 and newer says of a missing object, in the words of all others.
+fn older(line: &str) -> String {
+    let Some(rest) = line.strip_prefix("error: error from server ") else {
+        return line.to_owned();
+    };
+    let known = rest.split_once(" not found in namespace ");
+    let rest = known.map_or_else(|| rest.to_owned(), |(rest, _)| format!("{rest} not found"));
+    format!("Error from server {rest}")
 }
 
 /// The line without the identifiers of exec sessions, which are drawn anew for each.
