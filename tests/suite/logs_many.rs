@@ -65,6 +65,11 @@ impl Reader {
         );
     }
 
+    async fn until_all(&mut self, all: &[String]) {
+        let all: Vec<_> = all.iter().map(|text| &**text).collect();
+        self.until(&all).await;
+    }
+
     /// Reads to the end.
     async fn end(&mut self) -> Result<LogEnd> {
         let reading = async {
@@ -459,5 +464,103 @@ async fn a_writer_that_stops_ends_its_follow() {
             numbers.collect::<Vec<usize>>(),
             (0..seen.len()).collect::<Vec<_>>()
         );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dropping_them_ends_every_connection() {
+    let cluster = Cluster::start().await.unwrap();
+    let logs = ["own-0", "own-1"].map(|name| pod(&cluster, name));
+    logs.iter().for_each(|log| log.write("x"));
+    let mut reader = open(&cluster, own().follow(true)).await;
+    reader.until(&["own-0/app x", "own-1/app x"]).await;
+    drop(reader);
+    logs.iter().for_each(|log| log.await_follows(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_hundred_holes_by_rotation_all_are_announced() {
+    const ROUNDS: usize = 5;
+    let cluster = Cluster::start().await.unwrap();
+    let names: Vec<_> = (0..20).map(|nth| format!("own-{nth:02}")).collect();
+    let logs: Vec<_> = names.iter().map(|name| pod(&cluster, name)).collect();
+    let every = |what: &str| -> Vec<String> {
+        let all = names.iter();
+        all.map(|name| format!("{name}/app {what}")).collect()
+    };
+    let mut reader = open(&cluster, own().follow(true)).await;
+    for log in &logs {
+        log.write("first");
+    }
+    reader.until_all(&every("first")).await;
+    for round in 0..ROUNDS {
+        for log in &logs {
+            log.cut("fin");
+            log.run(json!({"write": [{"text": format!("hole {round}")}], "rotate": true}));
+            log.write(&format!("after {round}"));
+        }
+        reader.until_all(&every(&format!("after {round}"))).await;
+    }
+    let (seen, report) = (reader.seen(), reader.logs.report());
+    assert_eq!(report.reconnects, 100);
+    for name in &names {
+        let ours = seen
+            .iter()
+            .filter_map(|text| text.strip_prefix(&format!("{name}/app ")));
+        let ours: Vec<_> = ours.filter(|text| !text.contains("Reconnected")).collect();
+        let mut expected = vec!["+".to_owned(), "first".to_owned()];
+        for round in 0..ROUNDS {
+            // Who was back before the file went has read the line instead.
+            let hole = format!("hole {round}");
+            let told = if ours.contains(&&*hole) {
+                hole
+            } else {
+                "gap true".to_owned()
+            };
+            expected.extend([told, format!("after {round}")]);
+        }
+        assert_eq!(ours, expected);
+    }
+    assert!(report.gaps > 50, "{report:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_that_steps_back_loses_and_repeats_nothing() {
+    let cluster = Cluster::start().await.unwrap();
+    let log = pod(&cluster, "own-0");
+    log.write("one\ntwo");
+    let mut reader = open(&cluster, own().follow(true)).await;
+    reader.until(&["own-0/app two"]).await;
+    log.run(json!({"clock": "-3600s"}));
+    log.write("three");
+    reader.until(&["own-0/app three"]).await;
+    log.cut("rst");
+    log.write("four");
+    reader.until(&["own-0/app four"]).await;
+    log.run(json!({"clock": 0}));
+    log.write("five");
+    reader.until(&["own-0/app five"]).await;
+    let lines = reader.seen().join("\n").replace("own-0/app ", "");
+    let lines: Vec<_> = lines
+        .lines()
+        .filter(|line| !line.contains("Reconnected"))
+        .collect();
+    assert_eq!(lines, ["+", "one", "two", "three", "four", "five"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bytes_that_are_no_text_come_as_they_are() {
+    let cluster = Cluster::start().await.unwrap();
+    let log = pod(&cluster, "own-0");
+    log.run(json!({"write": [{"hex": "00ff1b5b324ac30d"}], "exit": 0}));
+    for follow in [false, true] {
+        let options = LogsOptions::default().follow(follow);
+        let logs = client(&cluster).await.logs(Some("own-0"), options).await;
+        let (mut logs, mut batch) = (logs.unwrap(), Vec::new());
+        while logs.next_batch(&mut batch).await {}
+        let [LogItem::Line(line)] = &batch[..] else {
+            panic!("{batch:?}")
+        };
+        assert_eq!(line.data, b"\x00\xff\x1b[2J\xc3\r\n"[..]);
     }
 }

@@ -4,6 +4,7 @@ mod attaching;
 mod connecting;
 mod kubelet;
 mod logs;
+mod many;
 mod plugins;
 mod pods;
 mod proxies;
