@@ -40,7 +40,8 @@ impl Client {
     /// # Errors
     /// `Invalid` for what cannot be asked, `NotFound`, `Forbidden`, … as the server says of the pod,
     /// `NotStarted` when it does not begin in time. What is wrong with the log itself
-    /// [`Logs::wait`] tells.
+    /// [`Logs::wait`] tells, and all of it with [`forever`](LogsOptions::forever), which waits for pods
+    /// while it is read.
     ///
     /// # Cancel safety
     /// Nothing is lost when the future is dropped.
@@ -59,14 +60,23 @@ impl Client {
                 Box::pin(many.run(list))
             }));
         };
-        let place = place::find(&self.server, target, &namespace, &options).await?;
-        let server = Arc::clone(&self.server);
+        let (server, target) = (Arc::clone(&self.server), target.clone());
+        // Who waits for ever waits while reading.
+        let found = match options.forever {
+            true => None,
+            false => Some(place::find(&server, &target, &namespace, &options).await?),
+        };
         Ok(Logs::start(|output, facts| {
             let (limits, protocol) = (options.limits, options.protocol);
             let opener = Opener::new(Arc::clone(&server), limits, protocol, facts);
-            let target = target.clone();
-            let pump = Pump::new(server, opener, target, options, place, output);
-            Box::pin(async { pump.run().await.0 })
+            Box::pin(async move {
+                let place = match found {
+                    Some(place) => place,
+                    None => place::find(&server, &target, &namespace, &options).await?,
+                };
+                let pump = Pump::new(server, opener, target, options, place, output);
+                pump.run().await.0
+            })
         }))
     }
 }
