@@ -75,8 +75,8 @@ async fn run(case: &Value, cluster: &Cluster) -> Value {
             for step in steps(case, "steps") {
                 match step.get("await") {
                     Some(text) => {
-                        seen.until(&mut logs, text.as_str().unwrap().as_bytes())
-                            .await
+                        let text = text.as_str().unwrap().as_bytes();
+                        seen.until(&mut logs, text).await;
                     }
                     None => perform(cluster, step).await,
                 }
