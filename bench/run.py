@@ -25,6 +25,7 @@ import tempfile
 import threading
 import time
 import urllib.parse
+import urllib.request
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 TARGET = os.environ.get("CARGO_TARGET_DIR") or os.path.join(ROOT, "target")
@@ -32,6 +33,8 @@ WSX = os.path.join(TARGET, "release/kubectl-wsx")
 CLUSTER = os.path.join(TARGET, "release/wsx-test-cluster")
 GIB = 1 << 30
 FRAME = 32768
+# Logs that are followed at once, and how many of their lines are awaited.
+MANY, MANY_LINES = 50, 200_000
 
 
 def find_kubectl(given):
@@ -41,8 +44,11 @@ def find_kubectl(given):
     return given or os.environ.get("WSX_KUBECTL") or (os.path.join(folder, versions[-1]) if versions else shutil.which("kubectl"))
 
 
-def run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, reader=None):
-    """Runs a program; returns wall and CPU seconds, the highest VmHWM seen, and its output's check."""
+def run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, reader=None, left=False):
+    """Runs a program; returns wall and CPU seconds, the highest VmHWM seen, and its output's check.
+
+    With `left` it goes on for ever and is ended once the reader has enough.
+    """
     begin = time.perf_counter()
     child = subprocess.Popen(argv, stdin=stdin, stdout=subprocess.PIPE if reader else stdout, stderr=subprocess.PIPE)
     peak = [0]
@@ -62,12 +68,14 @@ def run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, reader=None):
     watcher = threading.Thread(target=watch)
     watcher.start()
     result = reader(child.stdout) if reader else None
+    if left:
+        child.terminate()
     errors = child.stderr.read()
     _, status, usage = os.wait4(child.pid, 0)
     child.returncode = os.waitstatus_to_exitcode(status)
     wall = time.perf_counter() - begin
     watcher.join()
-    if child.returncode != 0:
+    if child.returncode != 0 and not left:
         sys.exit(f"{argv[0]}: exit {child.returncode}: {errors.decode(errors='replace')}")
     return {"wall": wall, "cpu": usage.ru_utime + usage.ru_stime, "rss_mib": peak[0] / 1024, "result": result}
 
@@ -157,7 +165,7 @@ def main():
 
     cluster = subprocess.Popen([CLUSTER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     kubeconfig = cluster.stdout.readline().strip()
-    rows = {}
+    rows, sizes = {}, {}
     log = open(os.path.join(TARGET, "bench.jsonl"), "a")
 
     def record(what, who, sample):
@@ -197,7 +205,36 @@ def main():
             if seen != size:
                 sys.exit(f"{seen} of {size} bytes")
 
+        # Numbered lines of 100 bytes; the container has ended, so that a follow ends with it.
+        lines = "1g" if size >= GIB else "100m"
+        length = (GIB if size >= GIB else 100 << 20) // 100 * 100
+        sizes["logs -f, TLS"] = sizes["logs -f into a pipe, TLS"] = length
+
+        def drain_lines(stream):
+            buffer, seen = bytearray(1 << 20), 0
+            while got := stream.readinto(buffer):
+                seen += got
+            if seen != length:
+                sys.exit(f"logs: {seen} of {length} bytes")
+
+        def some_lines(stream):
+            seen = 0
+            while seen < MANY_LINES:
+                seen += stream.read1(1 << 20).count(b"\n")
+
+        plain = Raw(kubeconfig, "plain").address
+        for number in range(MANY):
+            words = json.dumps({"create": {"labels": {"app": "many"}}, "rate": 1000}).encode()
+            urllib.request.urlopen(f"http://{plain[0]}:{plain[1]}/__wsx/log/default/many-{number}/app", words).read()
+
         for round_ in range(options.rounds):
+            pairs = list(programs("v1.35").items())
+            for who, program in pairs if round_ % 2 else pairs[::-1]:
+                follow = program(["logs", "-f", "lines-0", "-c", lines])
+                record("logs -f, TLS", who, run(follow))
+                record("logs -f into a pipe, TLS", who, run(follow, reader=drain_lines))
+                argv = program(["logs", "-f", "-l", "app=many", "--tail=0", f"--max-log-requests={MANY}"])
+                record(f"{MANY} logs at once, TLS", who, run(argv, reader=some_lines, left=True))
             for context, label in (("v1.35", "TLS"), ("plain", "plain")):
                 raw = Raw(kubeconfig, context)
                 pairs = list(programs(context).items())
@@ -221,7 +258,7 @@ def main():
         cluster.stdin.close()
         cluster.wait()
 
-    missed = report(rows, size)
+    missed = report(rows, sizes, size)
     if missed:
         print("missed: " + "; ".join(missed))
     sys.exit(1 if missed and options.gate else 0)
@@ -236,10 +273,15 @@ TARGETS = [
     ("stdout, TLS", "rss_mib", "<=", 0.20),
     ("stdin, TLS", "rss_mib", "<=", 0.20),
     ("exec -- true", "cpu", "<=", 0.10),
+    ("logs -f, TLS", "cpu", "<=", 0.60),
+    ("logs -f, TLS", "speed", ">=", 1.00),
 ]
 
+# What wsx may take in MiB, whatever kubectl takes.
+MEMORY = [("logs -f, TLS", 25), (f"{MANY} logs at once, TLS", 60)]
 
-def report(rows, size):
+
+def report(rows, sizes, usual):
     def median(what, who, key):
         return statistics.median(sample[key] for sample in rows[what][who])
 
@@ -248,7 +290,10 @@ def report(rows, size):
         for who in clients:
             walls = sorted(sample["wall"] for sample in clients[who])
             wall, cpu, rss = (median(what, who, key) for key in ("wall", "cpu", "rss_mib"))
-            data = "std" in what
+            data = "std" in what or "logs" in what
+            size = sizes.get(what, usual)
+            if what.startswith(str(MANY)):
+                size = MANY_LINES * 100
             rate = f"{size / wall / 1e9:6.2f}" if data else "     -"
             each = f"{cpu * GIB / size:10.3f}" if data else "         -"
             # A run of some milliseconds is over before its memory was looked at.
@@ -265,6 +310,11 @@ def report(rows, size):
         print(f"{what + ', ' + key:26} {ratio:7.3f}   {sign} {bound} {'' if good else '  MISSED'}")
         if not good:
             missed.append(f"{what} {key} {ratio:.3f}")
+    for what, bound in MEMORY:
+        rss = median(what, "wsx", "rss_mib")
+        print(f"{what + ', MiB':26} {rss:7.1f}   <= {bound} {'' if rss <= bound else '  MISSED'}")
+        if rss > bound:
+            missed.append(f"{what} {rss:.1f} MiB")
     return missed
 
 
