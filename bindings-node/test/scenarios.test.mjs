@@ -8,18 +8,10 @@ import { pipeline } from 'node:stream/promises';
 import { test } from 'node:test';
 
 import { Client } from '../index.mjs';
-import { camel, cluster, fixture, ownCluster, root, table } from './support.mjs';
+import { bytes, cluster, fixture, ownCluster, renamed, root, table } from './support.mjs';
 
 const LIMIT = 8000;
 const [processes, attached] = ['process', 'attach'].map((name) => table(`scenarios/${name}.json`).cases);
-
-const bytes = (value) => {
-  if (typeof value === 'string') return Buffer.from(value);
-  return value.repeat ? Buffer.from(value.repeat[0].repeat(value.repeat[1])) : Buffer.from(value.hex, 'hex');
-};
-
-const renamed = (options = {}, change = (value) => value) =>
-  Object.fromEntries(Object.entries(options).map(([name, value]) => [camel(name), change(value)]));
 
 function sessionOptions({ options = {} }) {
   const { size, timeouts, ...others } = options;

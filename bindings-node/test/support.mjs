@@ -19,6 +19,16 @@ export const table = (file) => JSON.parse(readFileSync(`${root}/tests/${file}`))
 /** `snake_case` as Node writes it. */
 export const camel = (name) => name.replace(/_(\w)/g, (_, letter) => letter.toUpperCase());
 
+/** The bytes that a scenario means: text, `{ repeat: [text, times] }` or `{ hex }`. */
+export const bytes = (value) => {
+  if (typeof value === 'string') return Buffer.from(value);
+  return value.repeat ? Buffer.from(value.repeat[0].repeat(value.repeat[1])) : Buffer.from(value.hex, 'hex');
+};
+
+/** Options as Node names them. */
+export const renamed = (options = {}, change = (value) => value) =>
+  Object.fromEntries(Object.entries(options).map(([name, value]) => [camel(name), change(value)]));
+
 /** Starts a program that prints the path of a kubeconfig and ends with its stdin. */
 async function started(program) {
   const child = spawn(program, { stdio: ['pipe', 'pipe', 'inherit'] });
