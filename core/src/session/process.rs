@@ -169,6 +169,7 @@ impl Process {
             life: Arc::clone(&life),
             dial: setup.dial,
             observe: tally.observer(),
+            read_size: driver::READ_SIZE,
         };
         let limits = setup.limits;
         let confirm = setup.confirm.map(|confirm| within(setup.deadline, confirm));

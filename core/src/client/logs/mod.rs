@@ -21,7 +21,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::protocol::logs::LogsOptions;
 use crate::protocol::logs::request::log;
 use crate::protocol::request::PodRef;
-use crate::session::logs::Logs;
+use crate::session::logs::{Logs, READ_SIZE_ALONE};
 
 impl Client {
     /// Reads the log of one container of `POD` or `TYPE/NAME`, of which kubectl's pod for logs is taken;
@@ -68,7 +68,13 @@ impl Client {
         };
         Ok(Logs::start(|output, facts| {
             let (limits, protocol) = (options.limits, options.protocol);
-            let opener = Opener::new(Arc::clone(&server), limits, protocol, facts);
+            let opener = Opener::new(
+                Arc::clone(&server),
+                limits,
+                protocol,
+                facts,
+                READ_SIZE_ALONE,
+            );
             Box::pin(async move {
                 let place = match found {
                     Some(place) => place,

@@ -65,6 +65,7 @@ pub(super) struct Opener {
     protocol: LogProtocol,
     dial: Arc<dyn Dial>,
     facts: Arc<Facts>,
+    read_size: usize,
 }
 
 impl Opener {
@@ -73,6 +74,7 @@ impl Opener {
         limits: Limits,
         protocol: LogProtocol,
         facts: Arc<Facts>,
+        read_size: usize,
     ) -> Self {
         let dial = Arc::new(Dialer::new(Arc::clone(&server), limits));
         Self {
@@ -81,6 +83,7 @@ impl Opener {
             protocol,
             dial,
             facts,
+            read_size,
         }
     }
 
@@ -210,6 +213,7 @@ impl Opener {
             subprotocol,
             self.limits,
             dial,
+            self.read_size,
         )))
     }
 }

@@ -116,6 +116,8 @@ pub(crate) struct Setup<M: Machine> {
     pub(crate) life: Arc<Life>,
     pub(crate) dial: Arc<dyn Dial>,
     pub(crate) observe: Observer<M>,
+    /// How many bytes are read at once; up to four buffers of this size are held.
+    pub(crate) read_size: usize,
 }
 
 /// Moves messages until the conversation is over; never longer than the limits say.
@@ -134,8 +136,8 @@ where
     (driver.machine, ending)
 }
 
-/// What is read at once. A TLS record holds 16 KiB.
-const READ_SIZE: usize = 256 * 1024;
+/// What is read at once where speed counts. A TLS record holds 16 KiB.
+pub(crate) const READ_SIZE: usize = 256 * 1024;
 /// How many buffers are kept to be read into again.
 const BUFFERS_KEPT: usize = 3;
 /// Data is taken from the caller while less than this waits to be written.
@@ -162,6 +164,7 @@ struct Driver<M: Machine> {
     life: Arc<Life>,
     dial: Arc<dyn Dial>,
     observe: Observer<M>,
+    read_size: usize,
 
     phase: Phase,
     /// Whether anything came that the caller was told of.
@@ -201,12 +204,13 @@ where
             life: setup.life,
             dial: setup.dial,
             observe: setup.observe,
+            read_size: setup.read_size,
             phase: Phase::Opening {
                 until: now + setup.limits.connect,
             },
             flowed: false,
             decoder: Decoder::default(),
-            input: BytesMut::with_capacity(READ_SIZE),
+            input: BytesMut::with_capacity(setup.read_size),
             used: Vec::new(),
             output: Vec::with_capacity(CONTROL_ROOM),
             written: 0,
@@ -289,7 +293,7 @@ where
     }
 
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if self.input.capacity() - self.input.len() < READ_SIZE / 4 {
+        if self.input.capacity() - self.input.len() < self.read_size / 4 {
             self.renew_input();
         }
         let fill = self.io.read_buf(&mut self.input);
@@ -298,10 +302,11 @@ where
 
     /// Reads on into memory whose bytes nobody holds any more: fresh memory costs a page fault every 4 KiB.
     fn renew_input(&mut self) {
-        let reusable = |used: &mut BytesMut| used.try_reclaim(READ_SIZE);
+        let size = self.read_size;
+        let reusable = |used: &mut BytesMut| used.try_reclaim(size);
         let mut next = match self.used.iter_mut().position(reusable) {
             Some(index) => self.used.swap_remove(index),
-            None => BytesMut::with_capacity(READ_SIZE),
+            None => BytesMut::with_capacity(size),
         };
         next.extend_from_slice(&self.input);
         let mut last = mem::replace(&mut self.input, next);

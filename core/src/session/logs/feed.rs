@@ -16,6 +16,10 @@ use crate::session::driver::{self, Ending, Life};
 use crate::session::queue::{self, Weigh};
 use crate::session::transport::{Dial, Io};
 
+/// How many bytes are read at once of the only log.
+pub const READ_SIZE_ALONE: usize = driver::READ_SIZE;
+/// The same of one of many: fifty logs fit into 60 MB.
+pub const READ_SIZE_SHARED: usize = 32 * 1024;
 /// How many bytes wait between a connection and whoever cuts them into lines.
 const CHUNK_LIMIT: usize = 64 * 1024;
 
@@ -66,6 +70,7 @@ impl Feed {
         subprotocol: LogSubprotocol,
         limits: Limits,
         dial: Arc<dyn Dial>,
+        read_size: usize,
     ) -> Self {
         let (events, chunks) = queue::channel(CHUNK_LIMIT);
         let (_, commands) = queue::channel(1);
@@ -82,6 +87,7 @@ impl Feed {
             life: Arc::clone(&life),
             dial,
             observe: Box::new(|_| {}),
+            read_size,
         };
         let mut driver = JoinSet::new();
         driver.spawn(async move { driver::drive(setup).await.1 });
@@ -170,7 +176,8 @@ mod tests {
         let (server, io) = duplex(4096);
         let limits = LogsOptions::default().limits;
         let (io, dial) = (Box::new(io), Arc::new(Nobody));
-        (server, Feed::new(io, LogSubprotocol::Binary, limits, dial))
+        let feed = Feed::new(io, LogSubprotocol::Binary, limits, dial, READ_SIZE_SHARED);
+        (server, feed)
     }
 
     #[tokio::test(start_paused = true)]

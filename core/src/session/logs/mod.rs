@@ -23,7 +23,7 @@ use super::queue::{self, Weigh};
 use crate::error::{Error, ErrorKind, Result};
 use crate::protocol::logs::LogProtocol;
 
-pub use feed::{Feed, Finish};
+pub use feed::{Feed, Finish, READ_SIZE_ALONE, READ_SIZE_SHARED};
 pub use item::{LogEnd, LogEvent, LogItem, LogLine, LogReport, LogSource};
 pub use merge::{LINE_PATIENCE, Merge};
 

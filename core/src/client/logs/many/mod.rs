@@ -34,7 +34,7 @@ use crate::client::server::Server;
 use crate::client::target::Target;
 use crate::error::{Error, ErrorKind, Result};
 use crate::protocol::logs::{Instance, LogsOptions};
-use crate::session::logs::{Batch, Facts, LogEnd, LogEvent, LogSource};
+use crate::session::logs::{Batch, Facts, LogEnd, LogEvent, LogSource, READ_SIZE_SHARED};
 use crate::session::queue;
 
 /// How many bytes of lines of one log wait for their turn.
@@ -248,7 +248,14 @@ impl Many {
             (options.tail_lines, options.since, options.since_time) = (None, None, None);
         }
         let (server, facts) = (Arc::clone(&self.server), Arc::clone(&self.facts));
-        let opener = Opener::new(Arc::clone(&server), options.limits, options.protocol, facts);
+        let (limits, protocol) = (options.limits, options.protocol);
+        let opener = Opener::new(
+            Arc::clone(&server),
+            limits,
+            protocol,
+            facts,
+            READ_SIZE_SHARED,
+        );
         let target = Target::Pod(place.pod.name.clone());
         let source = place.source();
         let (log_tx, log_rx) = queue::channel(LOG_LIMIT);
