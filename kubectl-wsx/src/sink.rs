@@ -11,12 +11,14 @@
 //! Both streams are one ordered stream up to here, and are written in that order: a blocked one
 //! holds up the other. That keeps them in order on a shared terminal, and memory bounded.
 
+use std::future::pending;
 use std::io::{self, IoSlice};
 
 use bytes::Bytes;
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat};
 use rustix::io::{fcntl_dupfd_cloexec, retry_on_intr, writev};
+use tokio::io::Interest;
 use tokio::net::unix::pipe;
 use wsx_core::Stream;
 
@@ -29,6 +31,16 @@ pub(crate) struct WriteError {
     pub(crate) stream: Stream,
     /// Why.
     pub(crate) error: io::Error,
+}
+
+impl WriteError {
+    /// Nobody reads standard output any more.
+    pub(crate) fn pipe_closed() -> Self {
+        Self {
+            stream: Stream::Stdout,
+            error: io::ErrorKind::BrokenPipe.into(),
+        }
+    }
 }
 
 /// Both outputs of this process.
@@ -128,6 +140,19 @@ impl Sinks {
             }
             (Err(error), _) => Err(WriteError { stream, error }),
         }
+    }
+
+    /// Waits until nobody can read standard output any more; for ever where only a write shows that.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub(crate) async fn reader_gone(&self) {
+        if let Way::Pipe(pipe) = &self.stdout.way
+            && pipe.ready(Interest::ERROR).await.is_ok()
+        {
+            return;
+        }
+        pending::<()>().await;
     }
 
     /// Waits until everything is written.

@@ -38,6 +38,7 @@ Usage: kubectl wsx COMMAND [flags]
 Commands:
   attach   Join the main process of a container, and end with its exit status
   exec     Run a command in a container, and end with its exit status
+  logs     Print what containers wrote, or follow it; a loss is never silent
   options  Show the flags that every command has
   version  Show the versions of this program, its protocols and the server
   help     Print this message or the help of the given subcommand(s)
@@ -86,6 +87,7 @@ const ATTACH_HELP: &str = r#"Join the main process of a container, and end with 
 
 Examples:
   kubectl wsx attach mypod                       # its output from now on, and its exit status
+  kubectl wsx attach --history=20 mypod          # the last lines of its log first
   kubectl wsx attach -it mypod -c shell          # its terminal; Ctrl-P Ctrl-Q leaves it running
 
 Usage:
@@ -104,11 +106,60 @@ Options:
       --protocol <NAME>                 Subprotocol: auto, v4, v5, or a name [default: auto]
       --status-file <FILE>              Write how it ended, as one line of JSON
       --detach-keys <KEYS>              Keys that leave a terminal session [default: ctrl-p,ctrl-q]
+      --history <LINES>                 Show so many lines of its log first, at most 10000
   -h, --help                            Print help
 
 Exit status: that of the container, once it ends; 0 when it was left by its keys. Ours: 124
 time limit, 125 not attached, 255 the stream ended but not the container, 74 output not written.
 Use "kubectl wsx options" for the flags of all commands (-n, -q, -v, ...).
+"#;
+
+const LOGS_HELP: &str = r#"Print what containers wrote, or follow it; a loss is never silent
+
+Examples:
+  kubectl wsx logs mypod                          # all that its container wrote
+  kubectl wsx logs -f deploy/web --tail 100       # the last 100 lines, and what comes
+  kubectl wsx logs -F -l app=web --prefix         # every pod of a selector, new ones too, for ever
+  kubectl wsx logs -f mypod --strict -o json      # for programs; 65 at the end if lines are missing
+
+Usage:
+  kubectl wsx logs [-f | -F] [-p] (POD | TYPE/NAME | -l SELECTOR | -A) [-c CONTAINER] [flags]
+
+Options:
+  -c, --container <NAME>                Container [default: the annotated one, else the first]
+      --all-containers[=<BOOL>]         All containers of each pod
+      --all-pods[=<BOOL>]               All pods of TYPE/NAME; sets --prefix
+  -A, --all-namespaces[=<BOOL>]         Pods of all namespaces; sets --prefix
+  -l, --selector <SELECTOR>             Pods with these labels
+  -f, --follow[=<BOOL>]                 Go on with what comes, over every cut
+  -F, --forever[=<BOOL>]                Follow, wait for pods and runs to come, never give up
+  -p, --previous[=<BOOL>]               The run before the present one
+      --tail <LINES>                    Only the last lines [default: all, 10 with -l or -A]
+      --since <DURATION>                Only lines of this long ago or later
+      --since-time <TIME>               Only lines of this time (RFC 3339) or later
+      --limit-bytes <BYTES>             At most so many bytes of each log
+      --timestamps[=<BOOL>]             Show when each line was written
+      --prefix[=<BOOL>]                 Show pod and container before each line
+      --ignore-errors[=<BOOL>]          Go on with the others when a log cannot be read
+      --max-log-requests <COUNT>        How many logs are read at once; others wait [default: 50]
+      --pod-running-timeout <DURATION>  Wait for a pod, and with -f for its container [default: 20s]
+      --include <REGEX>                 Only lines that match; may be repeated
+      --exclude <REGEX>                 No lines that match; may be repeated
+      --highlight <REGEX>               Mark what matches on a terminal; may be repeated
+      --sort <ORDER>                    Order of several logs: none, window [default: none]
+      --sort-window <DURATION>          How long --sort=window may hold back a line [default: 1s]
+  -o, --output <FORM>                   Form of the output: text, raw, json [default: text]
+      --raw[=<BOOL>]                    Let control characters through to a terminal
+      --no-resume[=<BOOL>]              End with the connection instead of resuming
+      --strict[=<BOOL>]                 End with 65 when lines are missing, or a log is
+      --connect-timeout <DURATION>      Limit of each step until data flows [default: 10s]
+      --keepalive <DURATION>            Time between two pings; 0 sends none [default: 5s]
+      --keepalive-timeout <DURATION>    Limit for a silent server [default: 15s]
+      --protocol <NAME>                 How to follow: auto, http, or a subprotocol [default: auto]
+  -h, --help                            Print help
+
+Exit status: 0 when all that was asked for was shown; 65 lines are missing (--strict), 74 output
+not written, 125 not to be had, 255 lost. Use "kubectl wsx options" for the flags of all commands.
 "#;
 
 #[test]
@@ -130,8 +181,10 @@ fn help_fits_a_screen_and_begins_with_examples() {
         run("attach --help"),
         (Some(0), ATTACH_HELP.to_owned(), String::new())
     );
-    for help in [ATTACH_HELP, EXEC_HELP] {
-        assert!(help.lines().count() <= 32);
+    let logs = (Some(0), LOGS_HELP.to_owned(), String::new());
+    assert_eq!(run("logs --help"), logs);
+    for (help, most) in [(ATTACH_HELP, 32), (EXEC_HELP, 32), (LOGS_HELP, 48)] {
+        assert!(help.lines().count() <= most);
         assert!(help.lines().all(|line| line.len() <= 100));
     }
 }
@@ -207,8 +260,8 @@ fn mistakes_are_told_in_the_words_of_kubectl() {
              \"5\"\nSee 'kubectl wsx exec --help' for usage.",
         ),
         (
-            "logs web-0",
-            "error: unrecognized subcommand 'logs'\nSee 'kubectl wsx --help' for usage.",
+            "tail web-0",
+            "error: unrecognized subcommand 'tail'\nSee 'kubectl wsx --help' for usage.",
         ),
     ] {
         assert_eq!(run(line), refused(message), "{line}");

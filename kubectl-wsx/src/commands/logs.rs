@@ -19,7 +19,7 @@ use crate::lines::filter::{self, Filter};
 use crate::lines::{Form, Looks, Printer};
 use crate::output::Output;
 use crate::signals::Signals;
-use crate::sink::Sinks;
+use crate::sink::{Sinks, WriteError};
 use crate::terminal;
 
 /// Print what containers wrote, or follow it; a loss is never silent
@@ -62,7 +62,7 @@ pub(crate) struct Args {
     /// The run before the present one
     #[arg(short, long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = parse_bool)]
     previous: Option<bool>,
-    /// Only the last lines; -1 is all [default: all, 10 with -l or -A]
+    /// Only the last lines [default: all, 10 with -l or -A]
     #[arg(long = "tail", value_name = "LINES", allow_hyphen_values = true)]
     tail_lines: Option<i64>,
     /// Only lines of this long ago or later
@@ -113,7 +113,7 @@ pub(crate) struct Args {
     /// End with the connection instead of resuming
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = parse_bool)]
     no_resume: Option<bool>,
-    /// End with 65 when lines are missing
+    /// End with 65 when lines are missing, or a log is
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = parse_bool)]
     strict: Option<bool>,
     /// Limit of each step until data flows [default: 10s]
@@ -200,7 +200,7 @@ async fn show(plan: Plan, globals: &Globals, signals: &Signals) -> Ending {
         signal = signals.ended() => Err(signal),
         written = write(&mut logs, &mut printer, &mut sinks) => Ok(written),
     };
-    let gaps = logs.report().gaps;
+    let gaps = logs.report().gaps + printer.failed();
     let outcome = match ended {
         Ok(Ok(())) => logs.wait().await.map(|_| ()),
         Ok(Err(failed)) => return failed,
@@ -221,7 +221,11 @@ async fn write(logs: &mut Logs, printer: &mut Printer, sinks: &mut Sinks) -> Res
     let mut more = true;
     let written = async {
         while more {
-            more = logs.next_batch(&mut items).await;
+            more = tokio::select! {
+                biased;
+                more = logs.next_batch(&mut items) => more,
+                () = sinks.reader_gone() => return Err(WriteError::pipe_closed()),
+            };
             for item in items.drain(..) {
                 printer.print(&item);
             }

@@ -45,7 +45,7 @@ pub(super) fn words(name: &str, event: &LogEvent) -> String {
         } => format!("ended with exit code {code}"),
         LogEvent::Ended { exit_code: None } => "ended".to_owned(),
         LogEvent::Failed { error } => {
-            let said = "it cannot be read (on), the others are";
+            let said = "cannot be read any further; the others go on";
             return format!(
                 "--- {}: {said} ---\n{}",
                 escape(name),
@@ -193,7 +193,7 @@ mod tests {
                 LogEvent::Failed {
                     error: Error::new(ErrorKind::Lost, "gone").because("x"),
                 },
-                "--- web-0/app: it cannot be read (on), the others are ---\nerror: gone\n  why        x",
+                "--- web-0/app: cannot be read any further; the others go on ---\nerror: gone\n  why        x",
             ),
         ] {
             assert_eq!(words("web-0/app", &event), said);

@@ -69,6 +69,7 @@ pub(crate) struct Printer {
     open: Option<usize>,
     text: Vec<u8>,
     pieces: Vec<(Stream, Bytes)>,
+    failed: u64,
 }
 
 /// One log, as it is shown.
@@ -98,6 +99,7 @@ impl Printer {
             open: None,
             text: Vec::new(),
             pieces: Vec::new(),
+            failed: 0,
         }
     }
 
@@ -121,6 +123,11 @@ impl Printer {
     pub(crate) fn take(&mut self) -> Vec<(Stream, Bytes)> {
         self.flush();
         std::mem::take(&mut self.pieces)
+    }
+
+    /// Returns how many logs could not be read, or not on.
+    pub(crate) const fn failed(&self) -> u64 {
+        self.failed
     }
 
     fn line(&mut self, line: &LogLine) {
@@ -201,6 +208,7 @@ impl Printer {
 
     fn event(&mut self, source: &Arc<LogSource>, event: &LogEvent) {
         let at = self.find(source);
+        self.failed += u64::from(matches!(event, LogEvent::Failed { .. }));
         if self.looks.form == Form::Json {
             json::event(event, &self.logs[at].head, &mut self.text);
         } else {

@@ -284,12 +284,120 @@ fn what_cannot_be_is_told() {
             "previous terminated container \"app\" in pod \"web-0\" not found",
         ),
         ("logs nolog-0", 125, "cannot get resource \"pods/log\""),
+        ("logs -l app=nope", 125, "no pod"),
         ("logs nope", 125, "pods \"nope\" not found"),
         ("logs web-0 --context=unreachable", 125, "refused"),
     ] {
         run(&mut wsx(&cluster, words(line)))
             .expect(code, &[said])
             .prints("");
+    }
+}
+
+/// Two pods of one selector, each with a line of every other second.
+fn two() -> Cluster {
+    let cluster = cluster();
+    for (pod, times) in [("own-0", [1, 3]), ("own-1", [2, 4])] {
+        let log = cluster.log("default", pod, "app");
+        log.run(json!({"create": {"labels": {"app": "own"}}}));
+        for time in times {
+            let stamp = format!("2026-11-01T08:00:0{time}Z");
+            log.run(json!({"write": [{"ts": stamp, "text": format!("{pod} {time}")}]}));
+        }
+    }
+    cluster
+}
+
+#[test]
+fn several_logs_come_one_after_the_other_or_by_time() {
+    let cluster = two();
+    let apart = run(&mut wsx(&cluster, words("logs -l app=own")));
+    apart
+        .expect(0, &[])
+        .prints("own-0 1\nown-0 3\nown-1 2\nown-1 4\n");
+    let sorted = run(&mut wsx(&cluster, words("logs -l app=own --sort=window")));
+    sorted
+        .expect(0, &[])
+        .prints("own-0 1\nown-1 2\nown-0 3\nown-1 4\n");
+    assert_eq!((&*apart.stderr, &*sorted.stderr), ("", ""));
+}
+
+#[test]
+fn lines_are_sorted_while_they_come() {
+    let cluster = two();
+    let line = "logs -f -q -l app=own --sort=window --sort-window=30s --prefix";
+    let mut following = Following::start(&mut wsx(&cluster, words(line)));
+    for pod in ["own-0", "own-1"] {
+        let log = cluster.log("default", pod, "app");
+        log.await_follows(1);
+        log.run(json!({"exit": 0}));
+    }
+    for (pod, time) in [("own-0", 1), ("own-1", 2), ("own-0", 3), ("own-1", 4)] {
+        assert_eq!(following.line(), format!("[pod/{pod}/app] {pod} {time}\n"));
+    }
+    following.signal("INT");
+    following.finish();
+}
+
+#[test]
+fn logs_beyond_the_limit_wait_and_that_is_told() {
+    let cluster = two();
+    let line = "logs -f -l app=own --max-log-requests=1";
+    let mut following = Following::start(&mut wsx(&cluster, words(line)));
+    assert_eq!(
+        (following.line(), following.line()),
+        ("own-0 1\n".into(), "own-0 3\n".into())
+    );
+    cluster
+        .log("default", "own-0", "app")
+        .run(json!({"exit": 7}));
+    assert_eq!(
+        (following.line(), following.line()),
+        ("own-1 2\n".into(), "own-1 4\n".into())
+    );
+    following.signal("TERM");
+    let run = following.finish();
+    let waits = run.stderr.find("--- own-1/app: waiting: ");
+    let ended = run.stderr.find("--- own-0/app: ended with exit code 7 ---");
+    let joins = run.stderr.find("--- own-1/app: joins ---");
+    assert!(
+        waits.is_some() && waits < ended && ended < joins,
+        "{}",
+        run.stderr
+    );
+}
+
+#[test]
+fn pods_of_all_namespaces_have_their_namespace_before_them() {
+    let cluster = cluster();
+    let all = run(&mut wsx(
+        &cluster,
+        words("logs -A -l app=web -c app --tail=1"),
+    ));
+    all.expect(0, &[])
+        .prints("[default/pod/web-0/app] app line 100\n[other/pod/web-0/app] app line 100\n");
+}
+
+#[test]
+fn the_first_log_that_fails_ends_all_unless_errors_are_ignored() {
+    let cluster = two();
+    let waiting = cluster.log("default", "own-1", "app");
+    waiting.run(json!({"create": {"labels": {"app": "own"}}, "waiting": "ContainerCreating"}));
+    let reason = "container \"app\" in pod \"own-1\" is waiting to start: ContainerCreating";
+    let fails = run(&mut wsx(&cluster, words("logs -l app=own")));
+    fails.expect(125, &[reason]).prints("own-0 1\nown-0 3\n");
+    for (flag, code) in [("", 0), ("--strict", 65)] {
+        let line = format!("logs -q -l app=own --ignore-errors {flag}");
+        let goes_on = run(&mut wsx(&cluster, words(&line)));
+        goes_on
+            .expect(
+                code,
+                &[
+                    "--- own-1/app: cannot be read any further; the others go on ---",
+                    reason,
+                ],
+            )
+            .prints("own-0 1\nown-0 3\n");
     }
 }
 
@@ -430,6 +538,22 @@ fn a_reader_that_leaves_is_a_quiet_end() {
     let run = finish(following.child);
     run.expect(141, &[]);
     assert_eq!(run.stderr, "");
+}
+
+#[test]
+fn a_reader_that_leaves_is_noticed_although_the_log_is_quiet() {
+    let (cluster, log) = own();
+    log.write("one");
+    let mut command = wsx(&cluster, words("logs -f own-0"));
+    let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    stdout.read_line(&mut line).unwrap();
+    log.await_follows(1);
+    drop(stdout);
+    finish(child).expect(141, &[]);
+    log.await_follows(0);
 }
 
 #[test]
