@@ -7,6 +7,7 @@ import os
 import subprocess
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,15 @@ class Cluster:
 
     def end(self) -> None:
         self.process.communicate()
+
+
+@contextmanager
+def own_cluster() -> Iterator[Cluster]:
+    cluster = Cluster(EMBEDDED)
+    try:
+        yield cluster
+    finally:
+        cluster.end()
 
 
 @pytest.fixture(scope="session")

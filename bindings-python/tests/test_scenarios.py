@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from typing import Any
 
 import pytest
-from conftest import EMBEDDED, ROOT, Cluster
+from conftest import ROOT, Cluster, own_cluster
 from kubectl_wsx import (
     DEVNULL,
     PIPE,
@@ -37,12 +37,9 @@ Enter = Callable[[], AbstractContextManager[str]]
 
 
 @contextmanager
-def own_cluster() -> Iterator[str]:
-    cluster = Cluster(EMBEDDED)
-    try:
+def own_kubeconfig() -> Iterator[str]:
+    with own_cluster() as cluster:
         yield cluster.kubeconfig
-    finally:
-        cluster.end()
 
 
 def text(value: Any) -> bytes:
@@ -209,7 +206,7 @@ def test_embedded(cluster: Cluster, subtests: pytest.Subtests) -> None:
 
 
 def test_attach(subtests: pytest.Subtests) -> None:
-    check(own_cluster, ATTACHED, None, subtests)
+    check(own_kubeconfig, ATTACHED, None, subtests)
 
 
 def test_real(real: Cluster, subtests: pytest.Subtests) -> None:
