@@ -73,6 +73,8 @@ pub(super) struct Roll {
     namespace: String,
     members: HashMap<Key, Member>,
     line: VecDeque<Entry>,
+    /// Whether somebody joined the line who was not told so yet.
+    longer: bool,
     events: Vec<(Arc<LogSource>, LogEvent)>,
     notices: HashSet<String>,
     /// Whether those that were there from the beginning are known.
@@ -89,6 +91,7 @@ impl Roll {
             namespace: namespace.to_owned(),
             members: HashMap::new(),
             line: VecDeque::new(),
+            longer: false,
             events: Vec::new(),
             notices: HashSet::new(),
             seen: false,
@@ -168,6 +171,7 @@ impl Roll {
         if let Some(turn) = turn {
             (member.state, member.told) = (State::InLine, None);
             self.line.push_back(Entry { key, place, turn });
+            self.longer = true;
             return;
         }
         let waits = matches!(member.state, State::Unbegun | State::Done(Some(_)));
@@ -222,6 +226,9 @@ impl Roll {
     /// Returns the logs that are in line and were not told so yet.
     pub(super) fn in_line(&mut self) -> Vec<Arc<LogSource>> {
         let mut new = Vec::new();
+        if !std::mem::take(&mut self.longer) {
+            return new;
+        }
         for entry in &self.line {
             if let Some(member) = self.members.get_mut(&entry.key)
                 && member.told.is_none()
@@ -284,5 +291,125 @@ fn key(pod: &Pod, place: &Place) -> Key {
     Key {
         uid: pod.metadata.uid.clone(),
         container: place.container.clone().unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// A pod with one container, which runs for the n-th time or is in another state.
+    fn pod(uid: &str, restarts: u32, state: &Value) -> Pod {
+        serde_json::from_value(json!({
+            "metadata": {"name": "web", "uid": uid},
+            "spec": {"containers": [{"name": "app"}]},
+            "status": {"phase": "Running", "containerStatuses": [
+                {"name": "app", "restartCount": restarts, "state": state},
+            ]},
+        }))
+        .unwrap()
+    }
+
+    fn running() -> Value {
+        json!({"running": {}})
+    }
+
+    fn roll() -> Roll {
+        Roll::new(&LogsOptions::default().follow(true), "n")
+    }
+
+    /// Reads the next log to the end of this run.
+    fn read(roll: &mut Roll, restarts: u32) -> Option<Turn> {
+        let entry = roll.next()?;
+        roll.done(&entry.key, Some(Instance::new(&*entry.key.uid, restarts)));
+        Some(entry.turn)
+    }
+
+    #[test]
+    fn a_run_joins_once_and_says_what_nobody_saw() {
+        let mut roll = roll();
+        roll.look(&pod("a", 0, &running())).unwrap();
+        roll.all_seen();
+        assert_eq!(read(&mut roll, 0), Some(Turn::First));
+        for (restarts, turn) in [
+            (0, None),
+            (
+                1,
+                Some(Turn::Again {
+                    count: 1,
+                    unseen: 0,
+                }),
+            ),
+            (1, None),
+            (
+                4,
+                Some(Turn::Again {
+                    count: 4,
+                    unseen: 2,
+                }),
+            ),
+        ] {
+            roll.look(&pod("a", restarts, &running())).unwrap();
+            assert_eq!(read(&mut roll, restarts), turn, "{restarts}");
+        }
+        roll.look(&pod("b", 0, &running())).unwrap();
+        assert_eq!(read(&mut roll, 0), Some(Turn::Joining));
+    }
+
+    #[test]
+    fn what_waits_is_told_once_and_joins_when_it_runs() {
+        let mut roll = roll();
+        let waiting = json!({"waiting": {"reason": "ImagePullBackOff"}});
+        for _ in 0..2 {
+            roll.look(&pod("a", 0, &waiting)).unwrap();
+        }
+        roll.all_seen();
+        let state = "container app is waiting: ImagePullBackOff".to_owned();
+        let told = roll.events();
+        assert!(matches!(&told[..], [(_, LogEvent::Waiting { reason })] if *reason == state));
+        assert_eq!(roll.outlook(), Outlook::Unbegun(state));
+        roll.look(&pod("a", 0, &running())).unwrap();
+        assert_eq!(read(&mut roll, 0), Some(Turn::Joining));
+        assert_eq!(roll.outlook(), Outlook::Restart);
+    }
+
+    #[test]
+    fn who_is_not_on_the_list_is_gone_but_what_is_read_is_read_to_its_end() {
+        let mut roll = roll();
+        for uid in ["a", "b"] {
+            roll.look(&pod(uid, 0, &running())).unwrap();
+        }
+        roll.all_seen();
+        assert_eq!(roll.in_line().len(), 2);
+        assert_eq!(roll.in_line().len(), 0);
+        let entry = roll.next().unwrap();
+        assert_eq!((&*entry.key.uid, roll.is_gone(&entry.key)), ("a", false));
+        roll.only(&[pod("b", 0, &running())]);
+        assert!(roll.is_gone(&entry.key));
+        roll.done(&entry.key, None);
+        assert_eq!(read(&mut roll, 0), Some(Turn::First));
+        roll.gone("b");
+        assert_eq!(roll.outlook(), Outlook::Nobody);
+    }
+
+    #[test]
+    fn it_is_over_when_nothing_can_write_any_more() {
+        let mut roll = roll();
+        roll.look(&pod("a", 0, &running())).unwrap();
+        read(&mut roll, 0);
+        let mut ended = pod("a", 0, &json!({"terminated": {"exitCode": 1}}));
+        roll.look(&ended).unwrap();
+        // Its pod starts it again.
+        assert_eq!(roll.outlook(), Outlook::Restart);
+        ended = serde_json::from_value(json!({
+            "metadata": {"name": "web", "uid": "a"},
+            "spec": {"containers": [{"name": "app"}]},
+            "status": {"phase": "Failed"},
+        }))
+        .unwrap();
+        roll.look(&ended).unwrap();
+        assert_eq!(roll.outlook(), Outlook::Over);
     }
 }

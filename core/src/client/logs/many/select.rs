@@ -101,12 +101,14 @@ impl Selection {
             Some(namespace) => format!("in the namespace {namespace}"),
             None => "in any namespace".to_owned(),
         };
-        let message = match (&self.name, &self.labels) {
-            (None, Some(_)) => format!("there is no pod for {self} {place}"),
-            _ => format!("there is no {self} {place}"),
+        let what = match self.words.strip_prefix("a ") {
+            Some(pod) => pod.to_owned(),
+            None if self.name.is_some() => self.words.clone(),
+            None => format!("pod of {self}"),
         };
+        let message = format!("there is no {what} {place}");
         Error::new(ErrorKind::NotFound, message)
-            .because("its list of pods is empty")
+            .because("the list of pods is empty")
             .remedy("kubectl get pods --show-labels")
     }
 }
@@ -114,5 +116,40 @@ impl Selection {
 impl fmt::Display for Selection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.words)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_told_in_the_words_of_the_selection() {
+        let selection = |words: &str, namespace: Option<&str>, name: Option<&str>| Selection {
+            namespace: namespace.map(str::to_owned),
+            labels: Some("a=b".to_owned()),
+            name: name.map(str::to_owned),
+            words: words.to_owned(),
+        };
+        for (selection, expected) in [
+            (
+                selection("a pod with the labels a=b", Some("n"), None),
+                "there is no pod with the labels a=b in the namespace n",
+            ),
+            (
+                selection("a pod", None, None),
+                "there is no pod in any namespace",
+            ),
+            (
+                selection("deployment/web", Some("n"), None),
+                "there is no pod of deployment/web in the namespace n",
+            ),
+            (
+                selection("pod/web-0", Some("n"), Some("web-0")),
+                "there is no pod/web-0 in the namespace n",
+            ),
+        ] {
+            assert_eq!(selection.nobody().to_string(), expected);
+        }
     }
 }
