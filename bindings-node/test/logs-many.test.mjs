@@ -132,7 +132,11 @@ test('several logs are merged by the times of their lines', LIMIT, async () => {
   }
   const logs = await client.logs(undefined, { selector: 'app=sort', sortWindow: 5000 });
   const lines = [];
-  for await (const line of logs.lines({ encoding: 'utf8' })) lines.push(Number(line));
-  assert.deepEqual(lines, Array.from({ length: 30 }, (_, index) => index));
+  for await (const batch of logs.batches()) {
+    lines.push(...batch.map(({ data, source, timestamp }) => [Number(data), source.pod, timestamp]));
+  }
+  const begin = BigInt(Date.parse(at(0))) * 1_000_000n;
+  const wanted = (_, index) => [index, `sort-${index % 3}`, begin + BigInt(index) * 1_000_000_000n];
+  assert.deepEqual(lines, Array.from({ length: 30 }, wanted));
   assert.equal(logs.report().late, 0);
 });

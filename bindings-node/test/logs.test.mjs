@@ -88,6 +88,13 @@ test('what is no text stays as it is', LIMIT, async () => {
   assert.deepEqual(await all(await client.logs(pod)), [Buffer.from(`${hex}0a`, 'hex')]);
 });
 
+test('a point in time may be a Date', LIMIT, async () => {
+  for (const [time, count] of [['2026-11-01T08:00:05Z', 100], ['2026-11-01T08:00:06Z', 0]]) {
+    const logs = await client.logs('web-0', { sinceTime: new Date(time) });
+    assert.equal((await all(logs)).length, count, time);
+  }
+});
+
 test('what happens is told beside the lines, at its place, to all who listen', LIMIT, async () => {
   const { pod, log, write } = await own('1', '2');
   const logs = await client.logs(pod, follow);
