@@ -52,6 +52,12 @@ show 0 "kubectl-wsx exec deploy/web -- sh -c 'echo I am \$POD_NAME'"
 say 'Join the main process of a container, and end with its exit status, not with that of the stream'
 show 3 "echo hi | kubectl-wsx attach -i ends-0"
 
+say 'What containers wrote: the last lines of every pod of a deployment, those of several in the order of time'
+show 0 "kubectl-wsx logs deploy/web --all-pods --tail=1 --timestamps --sort=window"
+
+say 'Follow a log, over cuts and restarts; here until nobody reads it any more'
+show 0 "kubectl-wsx logs -f writer-0 -c r1000 | head -n 3"
+
 say 'The connection is cut after 100,000 bytes, politely (close 1000, no exit status).' \
     'kubectl exits 0 here; wsx says what was received and that the outcome is unknown'
 show 255 "kubectl-wsx exec web-0 -c app -- @fault '{\"after_bytes\":100000,\"then\":\"close-no-status\"}' gen 1M >/dev/null"
