@@ -24,6 +24,8 @@ NODE = [os.path.join(TARGET, "bench-node/node_modules/.bin/node"), os.path.join(
 MB, GB, FRAME = 1 << 20, 1 << 30, 32768
 #: Lines of 100 bytes; clients whose time grows with the square of the size get few.
 LINES, FEW = 100_000_000, 2_000_000
+#: What the log of lines-0 has, in lines of 100 bytes.
+LOG = 104_857_600
 
 # Work, then each contender with its program and arguments.
 WORKS = {
@@ -36,6 +38,11 @@ WORKS = {
     "py lines, 32 KiB frames": {
         "wsx": ("wsx_python.py", "lines", LINES, FRAME),
         "aiohttp": ("peer_aiohttp.py", "lines", LINES, FRAME),
+    },
+    "py logs, followed": {
+        "wsx": ("wsx_python.py", "follow", LOG),
+        "wsx, exec": ("wsx_python.py", "lines", LOG, 100),
+        "kubernetes": ("peer_kubernetes.py", "follow", LOG),
     },
     "py chunks, 32 KiB": {
         "wsx": ("wsx_python.py", "chunks", GB, FRAME),
@@ -86,7 +93,7 @@ def run(kubeconfig, program, work, *numbers):
     if done.returncode != 0 or not done.stdout.startswith("{"):
         sys.exit(f"{program} {work}: exit {done.returncode}: {done.stdout[-500:]}{done.stderr[-2000:]}")
     sample = json.loads(done.stdout)
-    if work in ("lines", "chunks", "capture", "slow") and sample["bytes"] != numbers[0]:
+    if work in ("lines", "follow", "chunks", "capture", "slow") and sample["bytes"] != numbers[0]:
         sys.exit(f"{program} {work}: {sample['bytes']} of {numbers[0]} bytes")
     return sample
 
@@ -145,6 +152,7 @@ BARS = [
     ("py lines, 100 B frames: thousand/s", lambda f: f("py lines, 100 B frames", "wsx", "items_s") / 1e3, ">=", 300),
     ("py lines, 100 B frames: CPU µs/line", lambda f: f("py lines, 100 B frames", "wsx", "us_item"), "<=", 2),
     ("py lines, 32 KiB frames: rate, × aiohttp", lambda f: f.ratio("py lines, 32 KiB frames", "aiohttp", "items_s"), ">=", 0.7),
+    ("py logs: rate, × exec's lines", lambda f: f.ratio("py logs, followed", "wsx, exec", "items_s"), ">=", 1),
     ("py chunks: GB/s", lambda f: f("py chunks, 32 KiB", "wsx", "mb_s") / 1e3, ">=", 1),
     ("node lines: thousand/s", lambda f: f("node lines, 100 B frames", "wsx", "items_s") / 1e3, ">=", 700),
     ("node chunks: rate of a bare socket (net), × client-node", lambda f: f("node chunks, 32 KiB", "net", "mb_s") / f("node chunks, 32 KiB", "client-node", "mb_s"), ">=", 2),

@@ -1,6 +1,7 @@
 """The official Python client: `stream`, in the fastest way its interface has.
 
 KUBECONFIG lines|capture TOTAL FRAME
+KUBECONFIG follow TOTAL
 """
 
 from kubernetes import client, config
@@ -26,18 +27,29 @@ def capture(socket):
     return 1, len(socket.read_all())
 
 
+def follow(pods, measure):
+    items, size = 0, 0
+    log = pods.read_namespaced_pod_log("lines-0", "default", container="100m", follow=True, _preload_content=False)
+    for line in log:
+        items += 1
+        size += len(line)
+    measure.finish(items, size)
+
+
 def main():
-    kubeconfig, work, (total, frame) = arguments()
-    name, consume = {"lines": ("lines", lines), "capture": ("gen", capture)}[work]
+    kubeconfig, work, (total, *frame) = arguments()
     config.load_kube_config(kubeconfig, context=CONTEXT)
     pods = client.CoreV1Api()
     measure = Measure()
+    if work == "follow":
+        return follow(pods, measure)
+    name, consume = {"lines": ("lines", lines), "capture": ("gen", capture)}[work]
     socket = stream(
         pods.connect_get_namespaced_pod_exec,
         "web-0",
         "default",
         container="app",
-        command=[name, str(total), str(frame)],
+        command=[name, str(total), *map(str, frame)],
         stdout=True,
         stderr=True,
         stdin=False,

@@ -1,6 +1,7 @@
 """Ours on asyncio.
 
 KUBECONFIG lines|chunks|capture|slow TOTAL FRAME
+KUBECONFIG follow TOTAL
 KUBECONFIG cancel ITEMS CANCELLED
 KUBECONFIG leave
 KUBECONFIG many RUNS
@@ -21,6 +22,16 @@ async def lines(client, measure, total, frame):
             items += 1
             size += len(line)
         assert await process.wait() == 0
+    measure.finish(items, size)
+
+
+async def follow(client, measure, total):
+    items, size = 0, 0
+    async with await client.logs("lines-0", container="100m", follow=True) as logs:
+        async for line in logs:
+            items += 1
+            size += len(line)
+        assert (await logs.wait()).exit_code == 0
     measure.finish(items, size)
 
 
