@@ -97,7 +97,7 @@ export class Life<Half extends Native, Status> implements Session {
 
   wait(key: unknown, wake: () => void, pinned: boolean): void {
     this.#waiting.get(key)?.unpin();
-    this.#waiting.set(key, { wake, unpin: pinned ? pin() : () => {} });
+    this.#waiting.set(key, { wake, unpin: pinned ? pin(this) : () => {} });
   }
 
   forget(key: unknown): void {
@@ -107,7 +107,7 @@ export class Life<Half extends Native, Status> implements Session {
 
   after(then: (failure: Error | null) => void, pinned = false): void {
     if (!this.#after) return then(this.#failure);
-    const unpin = pinned ? pin() : () => {};
+    const unpin = pinned ? pin(this) : () => {};
     this.#after.push((failure) => {
       unpin();
       then(failure);
@@ -172,15 +172,17 @@ export function thrown(error: unknown): void {
   });
 }
 
-let pins = 0;
 const pinned = setInterval(() => {}, 2 ** 31 - 1).unref();
+/** What is waited for, each with who waits. */
+const pins = new Map<object, unknown>();
 
-/** Keeps the program alive until the returned function is called. */
-function pin(): () => void {
-  if (pins++ === 0) pinned.ref();
-  let held = true;
+/** Keeps the program alive, and who waits, until the returned function is called. */
+function pin(owner: unknown): () => void {
+  const key = {};
+  pins.set(key, owner);
+  pinned.ref();
   return () => {
-    if (held && --pins === 0) pinned.unref();
-    held = false;
+    pins.delete(key);
+    if (pins.size === 0) pinned.unref();
   };
 }

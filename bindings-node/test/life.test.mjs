@@ -111,6 +111,26 @@ test('a process that has ended is collected, though an output was never read', a
   await says(text, 'true', ['--expose-gc']);
 });
 
+test('who waits is kept until he is woken, though the end is known and nobody else holds him', async () => {
+  const text = `
+    import { createRequire } from 'node:module';
+    import { setTimeout as sleep } from 'node:timers/promises';
+    const { Life } = createRequire('${new URL(import.meta.url)}')('../dist/life.js');
+    let ring;
+    const native = { listen: (call) => (ring = call), heard() {}, close() {}, status: () => ({ code: 0 }) };
+    (() => {
+      const life = new Life(native, undefined, new Set());
+      life.begin([]);
+      life.wait('key', () => console.log('woken'), true);
+    })();
+    for (let turn = 0; turn < 5; turn++) {
+      await sleep(1);
+      gc();
+    }
+    ring();`;
+  await says(text, 'woken', ['--expose-gc']);
+});
+
 test('a listener that throws does not silence the other stream', async () => {
   const text = `
     const seen = [];
