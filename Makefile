@@ -11,7 +11,7 @@ help:
 	@echo 'make python  build the Python module, check its types, test it'
 	@echo 'make bench   wsx beside kubectl, and the modules beside other clients: throughput, CPU, memory, start-up'
 	@echo 'make judge   kubectl and wsx on a real API server and kubelet (needs Go; some minutes the first time)'
-	@echo 'make soak    the tests that take minutes: pauses of 75 s, cuts everywhere and 1 GiB, in full'
+	@echo 'make soak    the tests that take minutes: pauses of 75 s, cuts everywhere, 1 GiB, 1,000 reconnects of logs, in full'
 	@echo 'make deny    licences and advisories (needs cargo-deny)'
 
 .PHONY: demo
@@ -94,7 +94,7 @@ judge: real
 
 .PHONY: soak
 soak:
-	$(CARGO) test --workspace --quiet soak_ -- --ignored --test-threads=4
+	$(CARGO) test --workspace --quiet soak_ -- --ignored --show-output --test-threads=4
 
 .PHONY: deny
 deny:

@@ -151,10 +151,16 @@ pub(crate) struct Fixture {
 impl Fixture {
     /// Starts it, or says why there is none: not built, or a release that has no such gates.
     pub(crate) fn start(translate: Translate) -> Option<Self> {
+        Self::with(translate, &[])
+    }
+
+    /// The same, with more flags.
+    pub(crate) fn with(translate: Translate, flags: &[&str]) -> Option<Self> {
         let programs = programs()?;
         let turn = turn();
         let kubectl = Kubectl::at(&programs.join("kubectl")).expect("the fixture's own kubectl");
-        let mut program = Program::spawn(&programs, ["--gates", translate.flag()]);
+        let mut program =
+            Program::spawn(&programs, [&["--gates", translate.flag()], flags].concat());
         let Some(kubeconfig) = program.ready() else {
             let said = program.said();
             assert!(said.contains("unknown gates"), "it does not start:\n{said}");

@@ -44,6 +44,18 @@ fn the_readme_counts_the_lines_side_by_side() {
 }
 
 #[test]
+fn the_readme_counts_the_lines_of_logs_and_attach() {
+    let readme = read("real/README.md");
+    for file in ["kubectl-logs-real.json", "kubectl-attach.json"] {
+        let scenarios: Value = serde_json::from_str(&read(&format!("scenarios/{file}"))).unwrap();
+        let cases = scenarios["cases"].as_array().unwrap();
+        let differ = cases.iter().filter(|case| case.get("differs").is_some());
+        let row = format!("| `{file}` | {} | {} |", cases.len(), differ.count());
+        assert!(readme.contains(&row), "no {row}");
+    }
+}
+
+#[test]
 fn the_readme_names_every_declared_difference() {
     let scenarios: Value = serde_json::from_str(&read("scenarios/exec.json")).unwrap();
     let mut declared = Vec::new();

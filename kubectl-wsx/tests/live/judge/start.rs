@@ -356,6 +356,7 @@ fn it_survives_wrong_orders_but_not_the_loss_of_a_part() {
         ("dance", "dance: unknown command: "),
         ("dance node", "dance node: unknown command: "),
         ("restart moon", "restart moon: unknown process: "),
+        ("start node", "start node: runtime runs already"),
         ("cut kubelet", "cut kubelet: unknown command: "),
         ("restart", "restart: unknown command: "),
         (

@@ -29,6 +29,9 @@ type child struct {
 func (c *child) logFile() string { return c.fixture.path(c.name + ".log") }
 
 func (c *child) start() error {
+	if c.command != nil && !c.expected.Load() {
+		return fmt.Errorf("%s runs already", c.name)
+	}
 	log, err := os.OpenFile(c.logFile(), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return err

@@ -18,7 +18,7 @@ type answer struct {
 	Milliseconds int64  `json:"ms"`
 }
 
-const usage = "restart|pause|continue apiserver|kubelet|node, cut apiserver|node, kill POD CONTAINER, wait"
+const usage = "stop|start|restart|pause|continue apiserver|kubelet|node, cut apiserver|node, kill POD CONTAINER, wait"
 
 // serve obeys until it is told to end. It returns an error when a child ended by itself.
 func (s *supervisor) serve(ctx context.Context, lines <-chan string) error {
@@ -66,8 +66,14 @@ func (s *supervisor) obeyFor(ctx context.Context, verb, name string) error {
 		return fmt.Errorf("unknown process: %s", usage)
 	}
 	switch {
+	case verb == "stop":
+		stopAll(parts)
+		return nil
+	case verb == "start":
+		return s.startAll(ctx, parts)
 	case verb == "restart":
-		return s.restart(ctx, parts)
+		stopAll(parts)
+		return s.startAll(ctx, parts)
 	case verb == "pause":
 		return signalAll(parts, syscall.SIGSTOP)
 	case verb == "continue":
@@ -80,10 +86,13 @@ func (s *supervisor) obeyFor(ctx context.Context, verb, name string) error {
 	return fmt.Errorf("unknown command: %s", usage)
 }
 
-func (s *supervisor) restart(ctx context.Context, parts []*child) error {
+func stopAll(parts []*child) {
 	for _, c := range parts {
 		c.kill()
 	}
+}
+
+func (s *supervisor) startAll(ctx context.Context, parts []*child) error {
 	for _, c := range slices.Backward(parts) {
 		if err := c.start(); err != nil {
 			return err
