@@ -244,7 +244,7 @@ fn spdy_said(frames: &[Value]) -> String {
                 _ => Half::Error,
             };
             let port = u16::try_from(port).unwrap().try_into().unwrap();
-            let request = number("request").unwrap();
+            let request = narrow(number("request").unwrap());
             opener.open(&mut out, narrow(stream), half, port, request);
         } else if let Some(stream) = number("data") {
             let data = frame.get("bytes").map(unhex).unwrap_or_default();

@@ -3,6 +3,7 @@
 //! A machine takes one thing in and is then emptied: no clock, no socket, no `async`. It is public
 //! as the surface for tests, fuzzers and other transports, and not on the paved path.
 
+pub mod forward;
 pub mod log;
 pub mod process;
 

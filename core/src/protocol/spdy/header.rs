@@ -48,7 +48,7 @@ impl Opener {
         stream: u32,
         half: Half,
         port: NonZeroU16,
-        request: u64,
+        request: u32,
     ) {
         // cri-streaming portforward/httpstream.go; an upper-case name ends the connection.
         let headers = [

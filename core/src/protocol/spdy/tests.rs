@@ -79,10 +79,21 @@ fn what_means_nothing_is_skipped_by_its_length() {
         judge::control(8, 0, &[&[0, 0, 0, 1][..], &[0xee; 65_532]].concat()),
         judge::reply(1),
         judge::ping(2),
+        // So is the bit before a stream.
+        judge::reset(0x8000_0003, 5),
     ]
     .concat();
-    let (stream, fin) = (1, false);
-    let expected = vec![Incoming::Reply { stream, fin }, Incoming::Ping(2)];
+    let expected = vec![
+        Incoming::Reply {
+            stream: 1,
+            fin: false,
+        },
+        Incoming::Ping(2),
+        Incoming::Reset {
+            stream: 3,
+            status: 5,
+        },
+    ];
     assert_eq!(decode(&bytes, &[1000]), Ok(expected));
 }
 
@@ -236,7 +247,7 @@ proptest! {
 
     #[test]
     fn what_we_write_is_read_by_the_judge(
-        requests in proptest::collection::vec((any::<u64>(), 1u16..), 1..5),
+        requests in proptest::collection::vec((any::<u32>(), 1u16..), 1..5),
         data in proptest::collection::vec(any::<u8>(), 1..500),
         fin in any::<bool>(),
         id in 1u32..,
