@@ -67,7 +67,6 @@ impl Held {
             .map_or(self.report, wsx_core::Logs::report);
         if !more {
             self.over = self.logs.take().map(Arc::new);
-            self.signal.wake_by_ref();
         }
     }
 
