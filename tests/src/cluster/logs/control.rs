@@ -173,14 +173,15 @@ fn create(world: &World, at: At<'_>, create: &Create) {
     if containers.is_empty() {
         containers.push(at.container);
     }
-    let before = running(world, at, false);
+    let before = before(world, at);
     world.pods.change(at.namespace, at.pod, |_, serial| {
         let mut pod = pods::fresh(at.namespace, at.pod, &containers);
         life::replace(&mut pod, serial);
         pod["metadata"]["labels"] = create.labels.clone().into();
+        begin(world, &pod);
         Some(pod)
     });
-    begin_and_end(world, at, &before);
+    end(world, at, &before);
 }
 
 fn change_pod(world: &World, at: At<'_>, operation: &Operation) -> Result<(), String> {
@@ -190,7 +191,7 @@ fn change_pod(world: &World, at: At<'_>, operation: &Operation) -> Result<(), St
         container,
     } = at;
     let unknown = || format!("no container {} that could do it", at.place());
-    let before = running(world, at, false);
+    let before = before(world, at);
     let mut done = Some(());
     if operation.delete {
         world.pods.change(namespace, name, |_, _| None);
@@ -221,41 +222,53 @@ fn change_pod(world: &World, at: At<'_>, operation: &Operation) -> Result<(), St
                 let first = operation.create.is_some() || operation.replace;
                 done = done.and_then(|()| life::wait(&mut pod, container, reason, first));
             }
+            begin(world, &pod);
             Some(pod)
         });
     }
     done.ok_or_else(unknown)?;
-    begin_and_end(world, at, &before);
+    end(world, at, &before);
     Ok(())
+}
+
+/// Lets new runs have logs, before anybody hears of them; those before have theirs.
+fn begin(world: &World, pod: &Value) {
+    for (_, id) in running(pod) {
+        world.logs.begin_once(&id);
+    }
 }
 
 /// Runs that ended with a change of the pod end their logs; the pod tells first, so that who sees the end
 /// of a log can already see why.
-fn begin_and_end(world: &World, at: At<'_>, before: &[String]) {
-    let after = running(world, at, true);
-    for id in before.iter().filter(|id| !after.contains(id)) {
+fn end(world: &World, at: At<'_>, before: &[String]) {
+    let pod = world.pods.peek(at.namespace, at.pod).unwrap_or_default();
+    let after: Vec<_> = running(&pod).collect();
+    let ended = before.iter();
+    for id in ended.filter(|id| after.iter().all(|(_, other)| other != *id)) {
         world.logs.run(id, "", false).set_running(false);
     }
 }
 
-/// The IDs of a pod's running containers, whose logs exist from now on.
-fn running(world: &World, at: At<'_>, made: bool) -> Vec<String> {
+/// The IDs of the containers that run now, whose logs are made where nobody has read them yet.
+fn before(world: &World, at: At<'_>) -> Vec<String> {
     let pod = world.pods.peek(at.namespace, at.pod).unwrap_or_default();
-    let names = pods::container_names(&pod);
-    let running = names
-        .iter()
-        .filter(|name| pods::container(&pod, name).running);
-    let ids = running.filter_map(|name| Some((name, status::run(&pod, name, false).ok()?)));
-    ids.map(|(name, id)| {
-        if made {
-            world.logs.begin_once(&id);
-        } else {
+    running(&pod)
+        .map(|(name, id)| {
             let place = format!("{}/{}/{name}", at.namespace, at.pod);
             world.logs.run(&id, &place, true);
-        }
-        id
+            id
+        })
+        .collect()
+}
+
+/// The names and IDs of a pod's running containers.
+fn running(pod: &Value) -> impl Iterator<Item = (String, String)> + '_ {
+    let names = pods::container_names(pod).into_iter();
+    let running = names.filter(|name| pods::container(pod, name).running);
+    running.filter_map(|name| {
+        let id = status::run(pod, &name, false).ok()?;
+        Some((name, id))
     })
-    .collect()
 }
 
 fn write(world: &World, at: At<'_>, operation: &Operation) -> Result<(), String> {
