@@ -346,7 +346,7 @@ def test_the_end_of_long_logs_waits_for_a_reader(cluster: Cluster) -> None:
         waiting = asyncio.ensure_future(logs.wait())
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(asyncio.shield(waiting), 0.5)
-        assert logs.report().bytes < 2 * MEBI
+        assert logs.report().bytes < MEBI
         size = 0
         async for batch in logs.batches():
             size += sum(len(line.data) for line in batch)
