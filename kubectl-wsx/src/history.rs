@@ -270,7 +270,9 @@ mod tests {
     #[test]
     fn without_a_mark_all_lines_may_come_again() {
         let all = lines(&["a", "b"]);
-        for mark in [None, Some(line(9, "other"))] {
+        let mut elsewhere = line(0, "a");
+        elsewhere.source = Arc::new(LogSource::new("default", "web-1", "app"));
+        for mark in [None, Some(line(9, "other")), Some(elsewhere)] {
             let mut history = History::new(all.clone(), mark);
             assert_eq!(shown(&mut history, b"a\nb\nc\n", 1), "c\n");
         }

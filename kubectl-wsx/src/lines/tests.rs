@@ -286,6 +286,36 @@ fn a_log_that_ended_is_forgotten() {
     }
 }
 
+#[test]
+fn a_line_stays_open_while_another_log_ends() {
+    let (one, two) = (source("web-0"), source("web-1"));
+    let ended = LogEvent::Ended { exit_code: None };
+    let items = [
+        item(&one, "a\n", true),
+        item(&two, "b", true),
+        LogItem::Event(Arc::clone(&one), ended),
+        item(&two, "c\n", false),
+    ];
+    let looks = Looks {
+        prefix: true,
+        together: true,
+        ..Looks::default()
+    };
+    assert_eq!(
+        printed(looks, &items),
+        "[pod/web-0/app] a\n[pod/web-1/app] bc\n"
+    );
+}
+
+#[test]
+fn logs_that_fail_are_counted() {
+    let error = wsx_core::Error::new(wsx_core::ErrorKind::Lost, "gone");
+    let failed = LogItem::Event(source("web-0"), LogEvent::Failed { error });
+    let mut printer = Printer::new(Looks::default(), Filter::default());
+    assert_eq!(print(&mut printer, &[failed.clone(), failed]).0, "");
+    assert_eq!(printer.failed(), 2);
+}
+
 proptest! {
     #[test]
     fn a_terminal_sees_every_line_with_its_own_prefix(

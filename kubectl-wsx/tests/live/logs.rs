@@ -144,6 +144,20 @@ fn strict_is_65_where_lines_are_missing() {
 }
 
 #[test]
+fn strict_is_65_even_where_a_signal_is_the_end() {
+    let (cluster, log) = own();
+    log.write("one");
+    let mut following = Following::start(&mut wsx(&cluster, words("logs -f own-0 --strict")));
+    assert_eq!(following.line(), "one\n");
+    log.await_follows(1);
+    log.run(json!({"rotate": true, "cut": "rst"}));
+    log.write("two");
+    assert_eq!(following.line(), "two\n");
+    following.signal("INT");
+    following.finish().expect(65, &["(--strict)"]);
+}
+
+#[test]
 fn without_resume_a_cut_is_the_end_and_255() {
     let (cluster, log) = own();
     log.write("one");
