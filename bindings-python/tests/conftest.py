@@ -60,6 +60,13 @@ class Cluster:
         server = next(each["cluster"]["server"] for each in clusters if each["name"] == "plain")
         return Log(f"{server}/__wsx/log/{namespace}/{pod}/{container}")
 
+    def order(self, command: str) -> None:
+        """Tells the real cluster what to do (tests/real/README.md), and waits for it."""
+        assert self.process.stdin and self.process.stdout
+        self.process.stdin.write(command.encode() + b"\n")
+        self.process.stdin.flush()
+        assert json.loads(self.process.stdout.readline())["done"] == command
+
     def end(self) -> None:
         self.process.communicate()
 

@@ -143,6 +143,21 @@ def test_by_batches_and_events(subtests: pytest.Subtests) -> None:
     check(outcomes(by_batches), subtests)
 
 
+def test_real_logs_go_on_over_cuts(real: Cluster) -> None:
+    """`log-0` counts on; whatever is cut between, nothing is missing and nothing comes twice."""
+    seen, events = list[int](), list[LogEvent]()
+    with Client.connect(real.kubeconfig, context="full") as client:
+        with client.logs("log-0", follow=True, tail_lines=5, on_event=events.append) as logs:
+            for order in ("cut apiserver", "restart kubelet", "restart apiserver"):
+                seen.extend(int(next(logs).split()[1]) for _ in range(10))
+                real.order(order)
+            seen.extend(int(next(logs).split()[1]) for _ in range(40))
+            report = logs.report()
+    assert seen == list(range(seen[0], seen[0] + 70))
+    assert set(counted(events)) == {"reconnected"}
+    assert (report.protocol, report.reconnects >= 3, report.gaps) == ("binary.k8s.io", True, 0)
+
+
 @pytest.mark.parametrize(
     ("expect", "found"),
     [

@@ -342,7 +342,7 @@ class Client(ClientBase):
         on_event: OnEvent | None = None,
     ) -> Logs:
         """Reads the log of a container of `target`, "POD" or "TYPE/NAME", or the logs of all pods that `selector`
-        finds. Nothing was read when it returns.
+        finds. Raises what is wrong with the target; what is wrong with its log, reading and `wait()` raise.
 
         Without `follow` it ends with what there is. With it, it goes on while the container runs, over lost connections,
         restarts and rotations: no line twice, none missing without a "gap" event; new pods of a selector join.
