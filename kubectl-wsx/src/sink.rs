@@ -1,7 +1,7 @@
 //! Where remote output goes on this machine: files, pipes, terminals and everything else.
 //!
-//! Lives here: writing the bytes of the remote command, and counting them. Never here: words of
-//! our own (`output.rs`), exit codes.
+//! Lives here: writing the bytes of the remote command, and counting them; words of our own only where
+//! they have a place among those (events of logs). Never here: all others (`output.rs`), exit codes.
 //!
 //! Writing never blocks the runtime. Regular files and memory devices (`/dev/null`) are written
 //! directly. A pipe is opened once more, without blocking: the flag belongs to what was opened,
