@@ -564,3 +564,33 @@ async fn bytes_that_are_no_text_come_as_they_are() {
         assert_eq!(line.data, b"\x00\xff\x1b[2J\xc3\r\n"[..]);
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_that_comes_late_loses_nothing() {
+    let cluster = Cluster::start().await.unwrap();
+    let logs = ["own-0", "own-1", "own-2"].map(|name| pod(&cluster, name));
+    for log in &logs {
+        // More than all queues on the way hold.
+        log.run(json!({"lines": "8M"}));
+    }
+    let mut reader = open(&cluster, own().follow(true)).await;
+    logs.iter().for_each(|log| log.await_follows(1));
+    logs.iter().for_each(|log| {
+        log.run(json!({"exit": 0}));
+    });
+    let mut next = std::collections::BTreeMap::<String, usize>::new();
+    let mut batch = Vec::new();
+    while reader.logs.next_batch(&mut batch).await {
+        for item in batch.drain(..) {
+            if let LogItem::Line(line) = item {
+                let next = next.entry(line.source.pod.clone()).or_default();
+                let number = std::str::from_utf8(&line.data).unwrap().trim();
+                assert_eq!(number, next.to_string(), "{}", line.source.pod);
+                *next += 1;
+            }
+        }
+    }
+    assert!(reader.logs.wait().await.is_ok());
+    assert_eq!(next.into_values().collect::<Vec<_>>(), [83_886; 3]);
+    assert_eq!(reader.logs.report().gaps, 0);
+}

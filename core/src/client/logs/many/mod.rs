@@ -165,9 +165,11 @@ impl Many {
                 return end;
             }
             let deadline = self.deadline();
+            // A reader that takes nothing holds up the watch, too.
+            let hears = !self.outlet.is_blocked();
             let (tasks, outlet) = (&mut self.tasks, &mut self.outlet);
             let step = tokio::select! {
-                Some(news) = news.recv() => Step::News(news),
+                Some(news) = news.recv(), if hears => Step::News(news),
                 Some(ended) = tasks.join_next() => match ended {
                     Ok((id, ended)) => Step::Ended(id, ended),
                     // We did that.

@@ -97,6 +97,11 @@ impl Outlet {
         self.logs.len()
     }
 
+    /// Tells whether the reader had no room when items were to be moved last.
+    pub(super) const fn is_blocked(&self) -> bool {
+        self.blocked
+    }
+
     /// Takes a log that joins.
     pub(super) fn join(&mut self, log: Log) {
         if let Some(merge) = &mut self.merge {

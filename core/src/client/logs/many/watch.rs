@@ -64,6 +64,8 @@ enum Over {
     Ended(String),
     /// The version is too old.
     Expired,
+    /// The same as `Ended`, but the server may be away.
+    Lost(String),
     /// It was refused.
     Refused(Error),
 }
@@ -96,8 +98,10 @@ impl Watcher {
         let mut told = false;
         loop {
             let (begin, before) = (Instant::now(), version.clone());
-            let refusal = match self.watch(&mut version).await {
-                Ok(Over::Ended(why)) => {
+            let over = self.watch(&mut version).await;
+            let lost = matches!(over, Ok(Over::Lost(_)));
+            let refusal = match over {
+                Ok(Over::Ended(why) | Over::Lost(why)) => {
                     tracing::debug!(%why, "the watch of pods ended");
                     let idle = version == before && begin.elapsed() < SHORT;
                     failures = if idle { failures + 1 } else { 0 };
@@ -105,7 +109,9 @@ impl Watcher {
                     if failures > 0 {
                         sleep(pause(failures)).await;
                     }
-                    self.server.reachable(begin).await;
+                    if lost {
+                        self.server.reachable(Instant::now()).await;
+                    }
                     continue;
                 }
                 Ok(Over::Expired) => None,
@@ -174,7 +180,7 @@ impl Watcher {
         let limit = LIFE + self.options.limits.keepalive_timeout;
         match timeout(limit, self.events(version)).await {
             Ok(over) => over,
-            Err(_) => Ok(Over::Ended("it was silent for longer than it lives".into())),
+            Err(_) => Ok(Over::Lost("it was silent for longer than it lives".into())),
         }
     }
 
@@ -184,7 +190,7 @@ impl Watcher {
             Err(error) if error.http_status() == Some(410) => return Ok(Over::Expired),
             // No answer: the server will be asked again as soon as it is there.
             Err(error) if error.http_status().is_none() => {
-                return Ok(Over::Ended(error.report()));
+                return Ok(Over::Lost(error.report()));
             }
             Err(error) => return Ok(Over::Refused(error)),
         };
@@ -193,7 +199,7 @@ impl Watcher {
             let chunk = match next(&mut body).await {
                 Ok(Some(chunk)) => chunk,
                 Ok(None) => return Ok(Over::Ended("by the server".to_owned())),
-                Err(why) => return Ok(Over::Ended(why)),
+                Err(why) => return Ok(Over::Lost(why)),
             };
             held.extend_from_slice(&chunk);
             let mut from = 0;
@@ -321,7 +327,7 @@ mod tests {
             }
             Ok(Heard::News(..)) => "a list".to_owned(),
             Ok(Heard::Version(version)) => format!("version {version}"),
-            Ok(Heard::Over(Over::Ended(why))) => format!("ended {why}"),
+            Ok(Heard::Over(Over::Ended(why) | Over::Lost(why))) => format!("ended {why}"),
             Ok(Heard::Over(Over::Expired)) => "expired".to_owned(),
             Ok(Heard::Over(Over::Refused(error))) => {
                 format!("refused {:?} {}", error.http_status(), error.why().unwrap())
