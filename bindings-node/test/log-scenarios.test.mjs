@@ -43,19 +43,20 @@ async function walk(kubeconfig, steps, came, data) {
 
 /** What a case came to, in the words of `expect`. */
 async function read(kubeconfig, given, way, signal) {
-  const found = { data: Buffer.alloc(0), events: [] };
+  const [events, pieces] = [[], []];
+  const data = () => Buffer.concat(pieces);
   const came = new EventEmitter();
-  const steps = (steps = []) => walk(kubeconfig, steps, came, () => found.data);
+  const steps = (steps = []) => walk(kubeconfig, steps, came, data);
   await steps(given.before);
   const open = async () => {
     const client = await Client.connect({ kubeconfig, context: given.context });
     const logs = await client.logs(given.target, { ...logsOptions(given), signal });
-    logs.on('event', ({ kind }) => kind !== 'waiting' && found.events.push(kind));
+    logs.on('event', ({ kind }) => kind !== 'waiting' && events.push(kind));
     return logs;
   };
   const collect = async (logs) => {
-    for await (const data of ways[way](logs)) {
-      found.data = Buffer.concat([found.data, data]);
+    for await (const piece of ways[way](logs)) {
+      pieces.push(piece);
       came.emit('data');
     }
   };
@@ -68,7 +69,7 @@ async function read(kubeconfig, given, way, signal) {
     if (given.close) {
       await logs.close();
       assert.equal((await reading).code, 'closed');
-      return found;
+      return { data: data(), events };
     }
     const told = await reading;
     const { kind, exitCode } = await logs.end.catch((error) => {
@@ -76,10 +77,10 @@ async function read(kubeconfig, given, way, signal) {
       throw error;
     });
     assert.equal(told, undefined);
-    return { ...found, end: kind, exit_code: exitCode ?? undefined };
+    return { data: data(), events, end: kind, exit_code: exitCode ?? undefined };
   } catch (error) {
     if (error.code === 'ERR_ASSERTION') throw error;
-    return { ...found, kind: error.code };
+    return { data: data(), events, kind: error.code };
   }
 }
 
