@@ -44,6 +44,16 @@ pub enum ProtocolError {
     /// A server's frame is masked.
     #[error("masked frame from the server")]
     MaskedFrame,
+    /// A channel of a port-forward begins with another port than was asked for.
+    #[error("channel {channel} begins with port {actual}, {expected} was asked for")]
+    PortMismatch {
+        /// The channel.
+        channel: u8,
+        /// What was asked for.
+        expected: u16,
+        /// What came.
+        actual: u16,
+    },
     /// A reserved bit is set although no extension was negotiated.
     #[error("reserved bit set in a frame")]
     ReservedBits,

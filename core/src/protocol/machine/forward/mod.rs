@@ -7,6 +7,7 @@
 //! the pod's own end; after every other one the local side is to be reset, so that cut data never
 //! looks whole.
 
+mod channels;
 mod limits;
 mod pair;
 mod tunnel;
@@ -21,6 +22,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+pub use channels::Channels;
 pub use tunnel::{BACKLOG, SHARED_BACKLOG, SHARED_BY, Tunnel};
 
 /// A connection, by the name its opener gave it; one at a time has it.
