@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 use serde_json::{Value, json};
 use wsx_core::protocol::machine::process::{Command, Event, Process, Stream, Streams};
 use wsx_core::protocol::machine::{Machine, Outgoing};
+use wsx_core::protocol::portforward::{self, LocalPort, RemotePort};
 use wsx_core::protocol::request::{self, PodRef};
 use wsx_core::protocol::spdy::{self, Half};
 use wsx_core::protocol::status::{self, Verdict};
@@ -258,6 +259,36 @@ fn spdy_said(frames: &[Value]) -> String {
         }
     }
     hex(&out)
+}
+
+#[test]
+fn ports() {
+    check("ports.json", |input| {
+        let texts = |name: &str| {
+            let texts = input.get(name)?.as_array().unwrap().iter();
+            Some(texts.map(|text| text.as_str().unwrap()))
+        };
+        if let Some(addresses) = texts("addresses") {
+            let listens = portforward::addresses(addresses).map_err(|_| "invalid")?;
+            let listens = listens.iter().map(|one| json!([one.address, one.required]));
+            return Ok(listens.collect());
+        }
+        let pairs = portforward::ports(texts("ports").unwrap()).map_err(|_| "invalid")?;
+        let pairs = pairs.into_iter().map(|pair| {
+            let local = match pair.local {
+                LocalPort::Any => json!(0),
+                LocalPort::Number(number) => json!(number),
+                LocalPort::Same => json!("same"),
+                other => panic!("no word for {other:?}"),
+            };
+            match pair.remote {
+                RemotePort::Name(name) => json!([local, name]),
+                RemotePort::Number(number) => json!([local, number]),
+                other => panic!("no word for {other:?}"),
+            }
+        });
+        Ok(pairs.collect())
+    });
 }
 
 /// The exit codes of the same file are checked where they are chosen (kubectl-wsx/src/exit.rs).

@@ -4,6 +4,7 @@
 //! - [`websocket`]: frames of RFC 6455, read piece by piece and written whole
 //! - [`handshake`]: the upgrade request's secret and the checks of its answer
 //! - [`status`]: the last word of a session: exit code, failure to start, or nothing usable
+//! - [`portforward`]: ports and addresses, as kubectl writes them
 //! - [`spdy`]: the frames inside a port-forward tunnel
 //! - [`request`]: what is asked for, with all defaults, and the request each verb makes
 //! - [`text`]: foreign text made safe for terminals and logs
@@ -14,6 +15,7 @@ pub mod error;
 pub mod handshake;
 pub mod logs;
 pub mod machine;
+pub mod portforward;
 pub mod request;
 pub mod spdy;
 pub mod status;
