@@ -14,7 +14,7 @@ use std::time::Duration;
 use wsx_core::{Limits, LogEnd, LogEvent, LogsOptions};
 
 use self::account::Account;
-use self::reader::{Kubectl, Reader};
+use self::reader::{Program, Reader};
 use self::table::Table;
 use self::writer::Writer;
 use super::fixture::{Fixture, Translate};
@@ -49,7 +49,7 @@ const fn end(name: &'static str, befall: fn(&mut Stage<'_>)) -> Loss {
     }
 }
 
-const LOSSES: [Loss; 11] = [
+const LOSSES: [Loss; 12] = [
     loss("the log rotates, five times", |stage| {
         for _ in 0..5 {
             stage.show(MANY);
@@ -73,6 +73,12 @@ const LOSSES: [Loss; 11] = [
         stage.order("pause kubelet");
         stage.writer.settle(FEW);
         stage.order("continue kubelet");
+    }),
+    loss("`pause node`", |stage| {
+        stage.order("pause node");
+        // Not in the log before it goes on: the runtime is paused, too.
+        stage.writer.write(FEW);
+        stage.order("continue node");
     }),
     loss("`pause apiserver`", |stage| {
         stage.order("pause apiserver");
@@ -112,26 +118,31 @@ const LOSSES: [Loss; 11] = [
     }),
 ];
 
-/// A log with its two readers.
+/// A log with its readers.
 struct Stage<'a> {
     fixture: &'a mut Fixture,
     writer: Writer,
     reader: Reader,
-    kubectl: Kubectl,
+    command: Program,
+    kubectl: Program,
 }
 
 impl<'a> Stage<'a> {
-    fn set(fixture: &'a mut Fixture, pod: &str, options: LogsOptions) -> Self {
+    fn set(fixture: &'a mut Fixture, pod: &str, forever: bool) -> Self {
+        let (options, words) = (options(forever), words(forever));
         let mut writer = Writer::start(fixture, pod);
         let first = writer.settle(1);
         let reader = Reader::start(fixture, &writer, options);
-        let kubectl = Kubectl::start(fixture, &writer);
+        let command = Program::wsx(fixture, &writer, words);
+        let kubectl = Program::kubectl(fixture, &writer);
         reader.await_line(first);
+        command.await_line(first);
         kubectl.await_line(first);
         Self {
             fixture,
             writer,
             reader,
+            command,
             kubectl,
         }
     }
@@ -144,11 +155,20 @@ impl<'a> Stage<'a> {
         self.order(&format!("kill {} main", self.writer.pod));
     }
 
-    /// Writes so many lines and waits until both have shown them.
+    /// Writes so many lines and waits until all have shown them.
     fn show(&mut self, count: u64) {
         let last = self.writer.settle(count);
         self.reader.await_line(last);
+        self.command.await_line(last);
         self.kubectl.await_line(last);
+    }
+}
+
+/// The same as flags.
+const fn words(forever: bool) -> &'static [&'static str] {
+    match forever {
+        true => &["-F", "--keepalive=500ms", "--keepalive-timeout=5s"],
+        false => &["-f", "--keepalive=500ms", "--keepalive-timeout=5s"],
     }
 }
 
@@ -172,17 +192,26 @@ fn a_log_is_shown_or_its_gap_told_whatever_is_lost() {
     let mut table = Table::begin();
     for (number, loss) in LOSSES.iter().enumerate() {
         let pod = format!("written-{number}");
-        let mut stage = Stage::set(&mut fixture, &pod, options(loss.forever));
+        let mut stage = Stage::set(&mut fixture, &pod, loss.forever);
         stage.show(FEW);
         (loss.befall)(&mut stage);
         // Everything is well again: this is shown, whatever became of what was before.
         let last = stage.writer.settle(FEW);
         stage.reader.await_line(last);
+        stage.command.await_line(last);
         let truth = stage.writer.truth();
         let (seen, end) = stage.reader.end();
         let account = Account::of(&truth, &seen);
-        table.add(loss.name, &account, &stage.kubectl.end(&truth));
         assert_eq!(end, None, "{}: it ended by itself", loss.name);
+        let (seen, run, still) = stage.command.end();
+        assert!(still, "{}: it ended by itself: {run:?}", loss.name);
+        let printed = Account::of(&truth, &seen);
+        let code = run.code;
+        println!("{}: the command line: {code:?}, {printed:?}", loss.name);
+        let strict = (printed.gaps > 0).then_some(65);
+        assert_eq!(code.filter(|code| *code == 65), strict, "{}", loss.name);
+        let beside = stage.kubectl.count(&truth);
+        table.add(loss.name, [&account, &printed], &beside);
     }
     table.finish();
 }
@@ -195,11 +224,12 @@ fn a_log_that_rotates_while_lines_pour_keeps_its_order() {
     let Some(mut fixture) = Fixture::with(Translate::Kubelet, &["--log-size=400000"]) else {
         return;
     };
-    let mut stage = Stage::set(&mut fixture, "pours-0", options(false));
+    let mut stage = Stage::set(&mut fixture, "pours-0", false);
     for _ in 0..100 {
         // Neither reader lags behind by a file: that is the next test's.
         let last = stage.writer.write(500);
         stage.reader.await_line(last - 500);
+        stage.command.await_line(last - 500);
         stage.kubectl.await_line(last - 500);
     }
     stage.writer.settle(1);
@@ -207,12 +237,13 @@ fn a_log_that_rotates_while_lines_pour_keeps_its_order() {
     let truth = stage.writer.truth();
     let account = Account::of(&truth, &stage.reader.end().0);
     let files = truth.records.last().unwrap().file + 1;
-    let beside = stage.kubectl.end(&truth);
+    let printed = Account::of(&truth, &stage.command.end().0);
+    let beside = stage.kubectl.count(&truth);
     println!(
-        "{files} files, {account:?}; kubectl lost {}, repeated {}",
+        "{files} files, {account:?}, {printed:?}; kubectl lost {}, repeated {}",
         beside.lost, beside.repeated
     );
-    assert_eq!(account.faults, [] as [String; 0]);
+    assert_eq!([account.faults, printed.faults].concat(), [] as [String; 0]);
     assert!(
         files > 2,
         "{files} files: it did not rotate while lines poured"

@@ -1,16 +1,17 @@
-//! Who follows a log: wsx as a library, and kubectl.
+//! Who follows a log: wsx as a library, wsx as a command, and kubectl.
 
 use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{self, JoinHandle};
 
+use serde_json::Value;
 use tokio::sync::oneshot;
 use wsx_core::{Client, Config, LogEnd, LogEvent, LogItem, LogsOptions};
 
 use super::writer::{Truth, Writer};
 use crate::judge::fixture::Fixture;
-use crate::support::{PATIENCE, finish};
+use crate::support::{PATIENCE, Run, at, finish};
 
 /// What came, in order.
 #[derive(Clone, Debug)]
@@ -152,14 +153,36 @@ fn number(line: &[u8]) -> u64 {
         .unwrap_or_else(|_| panic!("no line of ours: {text:?}"))
 }
 
-/// `kubectl logs -f` beside it.
-pub(super) struct Kubectl {
+/// An object of `-o json`. Of a time only equality counts: all but its first digits.
+fn object(line: &str) -> Seen {
+    let object: Value = serde_json::from_str(line).unwrap();
+    let time = |name: &str| {
+        let digits = object[name].as_str()?.bytes().filter(u8::is_ascii_digit);
+        let time = digits.map(|digit| i64::from(digit - b'0'));
+        Some(time.fold(0, |time, digit| (time * 10 + digit) % 10_i64.pow(17)))
+    };
+    match (object["line"].as_str(), object["event"].as_str()) {
+        (Some(text), _) => Seen::Line(number(text.as_bytes()), time("time")),
+        (_, Some("gap")) => Seen::Event(LogEvent::Gap {
+            certain: object["certain"].as_bool().unwrap(),
+            from: time("from"),
+            to: time("to"),
+        }),
+        (_, Some(event)) => Seen::Event(LogEvent::Waiting {
+            reason: event.to_owned(),
+        }),
+        _ => panic!("neither a line nor an event: {line}"),
+    }
+}
+
+/// A program that follows beside it: `kubectl logs -f`, and the command line of wsx.
+pub(super) struct Program {
     shelf: Arc<Shelf>,
     thread: JoinHandle<()>,
     child: Child,
 }
 
-/// What came of kubectl.
+/// What came of `kubectl logs -f`.
 pub(super) struct Beside {
     /// Nothing where it still followed.
     pub(super) code: Option<i32>,
@@ -168,10 +191,21 @@ pub(super) struct Beside {
     pub(super) repeated: usize,
 }
 
-impl Kubectl {
-    pub(super) fn start(fixture: &Fixture, writer: &Writer) -> Self {
+impl Program {
+    pub(super) fn kubectl(fixture: &Fixture, writer: &Writer) -> Self {
         let words = ["logs", "-f", &*writer.pod];
         let mut command = fixture.kubectl.command(&fixture.kubeconfig, words);
+        Self::start(&mut command, |line| {
+            Seen::Line(number(line.as_bytes()), None)
+        })
+    }
+
+    pub(super) fn wsx(fixture: &Fixture, writer: &Writer, words: &[&str]) -> Self {
+        let all = [&["logs", &*writer.pod, "-o=json", "--strict"], words].concat();
+        Self::start(&mut at(&fixture.kubeconfig, all), object)
+    }
+
+    fn start(command: &mut Command, read: fn(&str) -> Seen) -> Self {
         let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -179,7 +213,7 @@ impl Kubectl {
         let theirs = Arc::clone(&shelf);
         let thread = thread::spawn(move || {
             for line in lines {
-                theirs.put([Seen::Line(number(line.unwrap().as_bytes()), None)]);
+                theirs.put([read(&line.unwrap())]);
             }
             theirs.close();
         });
@@ -190,7 +224,7 @@ impl Kubectl {
         }
     }
 
-    /// Waits until this line was shown, or it has ended.
+    /// Waits until this line, or a later one, was shown, or it has ended.
     pub(super) fn await_line(&self, number: u64) {
         let seen = self.shelf.seen.lock().unwrap();
         let is_there = |seen: &Seen| matches!(seen, Seen::Line(line, _) if *line >= number);
@@ -198,26 +232,35 @@ impl Kubectl {
         let wait = self.shelf.more.wait_timeout_while(seen, PATIENCE, lacks);
         assert!(
             !wait.unwrap().1.timed_out(),
-            "kubectl: neither line {number} nor an end"
+            "neither line {number} nor an end"
         );
     }
 
-    /// Ends it where it follows on, and counts.
-    pub(super) fn end(mut self, truth: &Truth) -> Beside {
+    /// Interrupts it where it follows on; what it has shown, and how it ended.
+    pub(super) fn end(mut self) -> (Vec<Seen>, Run, bool) {
         let still = self.child.try_wait().unwrap().is_none();
         if still {
-            self.child.kill().unwrap();
+            let pid = self.child.id().to_string();
+            let sent = Command::new("kill").args(["-INT", &pid]).status();
+            assert!(sent.unwrap().success());
         }
         self.thread.join().unwrap();
         let run = finish(self.child);
+        let seen = std::mem::take(&mut self.shelf.seen.lock().unwrap().0);
+        (seen, run, still)
+    }
+
+    /// The same, counted against what was written.
+    pub(super) fn count(self, truth: &Truth) -> Beside {
+        let (seen, run, still) = self.end();
         let mut shown = vec![0_usize; truth.records.len()];
-        for seen in &self.shelf.seen.lock().unwrap().0 {
+        for seen in &seen {
             if let Seen::Line(number, _) = seen {
                 shown[truth.place(*number).unwrap()] += 1;
             }
         }
         Beside {
-            code: run.code,
+            code: run.code.filter(|_| !still),
             stderr: run.stderr,
             lost: shown.iter().filter(|count| **count == 0).count(),
             repeated: shown.iter().map(|count| count.saturating_sub(1)).sum(),

@@ -24,7 +24,8 @@ impl Table {
     }
 
     /// Adds a row, and says in numbers what it stands for.
-    pub(super) fn add(&mut self, name: &str, account: &Account, beside: &Beside) {
+    pub(super) fn add(&mut self, name: &str, accounts: [&Account; 2], beside: &Beside) {
+        let [account, printed] = accounts;
         println!(
             "{name}: wrote {}, shown {}, {} gaps for {} lines, {} needless, {} left out; \
              kubectl lost {}, repeated {}, {:?}",
@@ -38,13 +39,17 @@ impl Table {
             beside.repeated,
             beside.stderr,
         );
-        let (kubectl, wsx) = (kubectl(beside), wsx(account));
-        self.rows.push(format!("| {name} | {kubectl} | {wsx} |"));
-        let faults = account.faults.iter();
+        let (theirs, ours) = (kubectl(beside), wsx(account));
+        self.rows.push(format!("| {name} | {theirs} | {ours} |"));
+        let faults = accounts.iter().flat_map(|account| &account.faults);
         self.faults
             .extend(faults.map(|fault| format!("{name}: {fault}")));
-        if account.hidden > 0 {
+        if account.hidden + printed.hidden > 0 {
             self.faults.push(format!("{name}: lines are left out"));
+        }
+        if wsx(printed) != ours {
+            let what = format!("{name}: the command line {}", wsx(printed));
+            self.faults.push(what);
         }
     }
 
