@@ -120,7 +120,7 @@ fn lost(end: Result<LogEnd>) -> Error {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn all_containers_are_read_in_the_order_of_kubectl() {
+async fn all_containers_are_read_init_ordinary_ephemeral() {
     let cluster = Cluster::start().await.unwrap();
     let options = LogsOptions::default().all_containers(true).tail_lines(1);
     let logs = client(&cluster).await.logs(Some("init-0"), options).await;

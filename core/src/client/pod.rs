@@ -250,7 +250,7 @@ impl Pod {
         (!known).then_some(name)
     }
 
-    /// Returns the names of all containers in the order in which kubectl reads their logs.
+    /// Returns the names of all containers in the order in which kubectl collects their logs.
     pub(super) fn containers_in_order(&self) -> impl Iterator<Item = &str> {
         let spec = &self.spec;
         let all = spec.init_containers.iter().chain(&spec.containers);

@@ -4,10 +4,11 @@
 //! - `roll`: which logs they have, and which of them come next
 //! - `outlet`: from many queues into one
 //!
-//! Without following the pods are listed once, and their logs read one after the other in kubectl's
-//! order. With it they are watched: a container that starts later joins from its first line on, one
-//! that is started anew joins again, and nothing is asked twice for it. It is over when no container
-//! that is left can write any more.
+//! Without following the pods are listed once, and their logs read one after the other: pods as listed,
+//! of each the init, the ordinary, the ephemeral containers (kubectl collects them so, and walks over
+//! them in the order of a Go map). With it they are watched: a container that starts later joins from
+//! its first line on, one that is started anew joins again, and nothing is asked twice for it. It is
+//! over when no container that is left can write any more.
 
 mod outlet;
 mod roll;
