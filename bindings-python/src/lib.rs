@@ -38,6 +38,8 @@ mod _native {
     #[pymodule_export]
     use crate::logs::Logs;
     #[pymodule_export]
+    use crate::notifier::flush;
+    #[pymodule_export]
     use crate::operation::Operation;
     #[pymodule_export]
     use crate::process::Process;

@@ -3,12 +3,12 @@
 //! Lives here: waking event loops, in batches; telling notices. Never here: data.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread::{Builder, JoinHandle};
+use std::thread::{Builder, JoinHandle, ThreadId, current};
 
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
-use crate::bridge::lock;
+use crate::bridge::{bridge, lock};
 use crate::waiter::Inner;
 
 /// What the interpreter is to be told.
@@ -27,6 +27,7 @@ pub(crate) enum Message {
 pub(crate) struct Notifier {
     queue: Mutex<Queue>,
     bell: Condvar,
+    delivery: Condvar,
 }
 
 #[derive(Default)]
@@ -34,6 +35,11 @@ struct Queue {
     messages: Vec<Message>,
     notices: usize,
     ended: bool,
+    /// How many messages were ever put in, taken out, and delivered.
+    pushed: u64,
+    taken: u64,
+    delivered: u64,
+    thread: Option<ThreadId>,
 }
 
 /// The thread; whoever holds it ends it.
@@ -51,6 +57,7 @@ impl Notifier {
         let notifier = Arc::new(Self {
             queue: Mutex::default(),
             bell: Condvar::new(),
+            delivery: Condvar::new(),
         });
         let thread = Builder::new().name("kubectl-wsx-notifier".to_owned());
         let thread = thread.spawn({
@@ -72,6 +79,7 @@ impl Notifier {
         }
         if !queue.ended && queue.notices <= NOTICES {
             queue.messages.push(message);
+            queue.pushed += 1;
             self.bell.notify_one();
         }
     }
@@ -79,6 +87,19 @@ impl Notifier {
     /// Tells whether nobody will be woken any more.
     pub(crate) fn has_ended(&self) -> bool {
         lock(&self.queue).ended
+    }
+
+    /// Waits until everything that was handed over by now was delivered. The interpreter must not be held.
+    pub(crate) fn flush(&self) {
+        let mut queue = lock(&self.queue);
+        let goal = queue.pushed;
+        // What the interpreter runs on the notifier's own thread, finalizers say, does not wait for itself.
+        while queue.delivered < goal && !queue.ended && queue.thread != Some(current().id()) {
+            queue = self
+                .delivery
+                .wait(queue)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
     }
 
     /// Attached for good, and let go of the interpreter while there is nothing to tell: to attach
@@ -94,6 +115,9 @@ impl Notifier {
     /// Waits for messages; nothing at the end.
     fn next(&self) -> Option<Vec<Message>> {
         let mut queue = lock(&self.queue);
+        queue.thread = Some(current().id());
+        queue.delivered = queue.taken;
+        self.delivery.notify_all();
         while queue.messages.is_empty() && !queue.ended {
             queue = self
                 .bell
@@ -101,6 +125,7 @@ impl Notifier {
                 .unwrap_or_else(PoisonError::into_inner);
         }
         queue.notices = 0;
+        queue.taken = queue.pushed;
         let messages = std::mem::take(&mut queue.messages);
         (!queue.ended).then_some(messages)
     }
@@ -111,9 +136,18 @@ impl Handle {
     pub(crate) fn end(self) {
         lock(&self.notifier.queue).ended = true;
         self.notifier.bell.notify_one();
+        self.notifier.delivery.notify_all();
         // It does not panic; if it did, there is nobody to tell.
         let _ = self.thread.join();
     }
+}
+
+/// Waits until all notices that were given by now were told to their callbacks.
+#[pyfunction]
+pub(crate) fn flush(py: Python<'_>) -> PyResult<()> {
+    let bridge = bridge(py)?;
+    py.detach(|| bridge.notifier.flush());
+    Ok(())
 }
 
 /// Enters each event loop once for all of its futures.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import threading
 from typing import Any
 
 import pytest
@@ -24,6 +25,8 @@ from kubectl_wsx import (
     WsxTimeoutError,
     _native,
 )
+from kubectl_wsx._options import ConnectOptions
+from kubectl_wsx._session import exec_options
 
 TRUE = ["true"]
 
@@ -227,6 +230,36 @@ def finish(operation: _native.Operation) -> object:
     while not (operation.arm(waiter) or waiter.wait(50)):
         pass
     return operation.result()
+
+
+def test_notices_are_waited_for(cluster: Cluster) -> None:
+    """They come by another thread, which may be late: what was given before the end of a call is told by then."""
+    go, told = threading.Event(), list[str]()
+
+    def late(level: str, text: str) -> None:
+        assert go.wait(10)
+        told.append(level)
+
+    client: Any = finish(_native.connect(ConnectOptions(kubeconfig=cluster.kubeconfig, on_notice=late)))
+    options = exec_options(
+        namespace=None,
+        container=None,
+        stdin=None,
+        stdout=PIPE,
+        stderr=PIPE,
+        tty=False,
+        size=None,
+        protocol="auto",
+        timeouts=None,
+    )
+    finish(client.exec("web-0", TRUE, options))
+    telling = threading.Thread(target=_native.flush)
+    telling.start()
+    telling.join(0.05)
+    assert telling.is_alive() and told == []
+    go.set()
+    telling.join()
+    assert told == ["note"]
 
 
 def test_a_defect_is_an_error(client: Client) -> None:

@@ -28,7 +28,7 @@ PROCESSES, ATTACHED = (
     json.loads((ROOT / f"tests/scenarios/{name}.json").read_text())["cases"] for name in ("process", "attach")
 )
 #: So many at a time, and each within so many seconds.
-MANY = 16
+MANY = 8
 LIMIT = 15.0
 #: What happened: stdout, stderr, code, confidence, protocol, and the error.
 Outcome = dict[str, Any]

@@ -489,6 +489,8 @@ class Client(ClientBase):
         try:
             return block(steps, self._tell)
         finally:
+            if self._on_notice is not None:
+                _native.flush()
             self._tell()
 
     def _tell(self) -> None:

@@ -17,6 +17,7 @@ __all__ = [
     "Stream",
     "Waiter",
     "connect",
+    "flush",
 ]
 
 KINDS: dict[str, bool]
@@ -24,6 +25,7 @@ DEFAULTS: dict[str, float | None]
 LOG_DEFAULTS: dict[str, float]
 
 def connect(options: ConnectOptions) -> Operation: ...
+def flush() -> None: ...
 @final
 class Bell:
     def __new__(cls) -> Bell: ...
