@@ -321,3 +321,117 @@ impl Outlet {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::task::JoinSet;
+    use tokio::time::advance;
+
+    use super::*;
+    use crate::session::logs::LogLine;
+
+    /// An outlet with logs of these numbers, their queues, and what comes out.
+    struct Rig {
+        outlet: Outlet,
+        logs: Vec<queue::Sender<Batch>>,
+        out: queue::Receiver<Batch>,
+        _tasks: JoinSet<()>,
+    }
+
+    fn rig(count: u64, limit: usize) -> Rig {
+        let (output, out) = queue::channel(limit);
+        let mut outlet = Outlet::new(output, None, Arc::default());
+        let (mut logs, mut tasks) = (Vec::new(), JoinSet::new());
+        for id in 0..count {
+            let (log_tx, log_rx) = queue::channel(1 << 20);
+            let key = Key {
+                uid: id.to_string(),
+                container: String::new(),
+            };
+            let abort = tasks.spawn(std::future::pending());
+            outlet.join(Log::new(id, key, Arc::default(), log_rx, abort));
+            logs.push(log_tx);
+        }
+        Rig {
+            outlet,
+            logs,
+            out,
+            _tasks: tasks,
+        }
+    }
+
+    impl Rig {
+        fn say(&self, log: usize, text: &str) {
+            let line = LogLine::new(text.to_owned().into(), None, true, Arc::default());
+            self.logs[log]
+                .push(Batch(vec![LogItem::Line(line)]))
+                .unwrap();
+        }
+
+        /// Moves as much as may be moved now; returns what came out.
+        async fn moved(&mut self) -> String {
+            let outlet = &mut self.outlet;
+            poll_fn(|cx| {
+                while outlet.poll_move(cx).is_ready() {}
+                Poll::Ready(())
+            })
+            .await;
+            let mut batches = Vec::new();
+            let _ = self.out.try_batch(&mut batches);
+            let items = batches.into_iter().flat_map(|batch| batch.0);
+            items
+                .map(|item| match item {
+                    LogItem::Line(line) => String::from_utf8(line.data.to_vec()).unwrap(),
+                    LogItem::Event(_, event) => format!("{event:?} "),
+                })
+                .collect()
+        }
+    }
+
+    #[tokio::test]
+    async fn logs_take_turns_and_a_full_reader_holds_up_all() {
+        let mut rig = rig(2, 400);
+        (0..10).for_each(|_| rig.say(0, "noise\n"));
+        rig.say(1, "quiet\n");
+        // Three batches fill the queue.
+        assert_eq!(rig.moved().await, "noise\nquiet\nnoise\n");
+        assert!(rig.outlet.is_blocked());
+        assert_eq!(rig.moved().await, "noise\n".repeat(3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_line_in_pieces_is_not_torn_while_its_end_may_come_soon() {
+        let mut rig = rig(2, 1 << 20);
+        rig.say(0, "begin ");
+        rig.say(1, "other\n");
+        assert_eq!(rig.moved().await, "begin ");
+        rig.say(0, "end\n");
+        rig.say(0, "open ");
+        assert_eq!(rig.moved().await, "end\nother\nopen ");
+        rig.say(1, "later\n");
+        assert_eq!(rig.moved().await, "");
+        assert!(rig.outlet.deadline().is_some());
+        advance(LINE_PATIENCE).await;
+        assert_eq!(
+            (rig.moved().await, rig.outlet.deadline()),
+            ("later\n".to_owned(), None)
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_log_without_pod_ends_when_it_was_silent_for_the_grace() {
+        let grace = Duration::from_secs(10);
+        let mut rig = rig(2, 1 << 20);
+        rig.outlet.without_pod(|key| key.uid == "0");
+        advance(grace / 2).await;
+        rig.say(0, "still here\n");
+        assert_eq!(rig.moved().await, "still here\n");
+        advance(grace / 2).await;
+        assert_eq!(rig.outlet.end_silent(grace), []);
+        let due = rig.outlet.silence(grace).unwrap();
+        advance(due - Instant::now()).await;
+        let ended = rig.outlet.end_silent(grace);
+        assert_eq!(ended.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [0]);
+        assert_eq!(rig.outlet.silence(grace), None);
+    }
+}
