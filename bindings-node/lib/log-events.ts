@@ -18,7 +18,7 @@ interface Happening<Kind extends string> {
   readonly kind: Kind;
   /** Whose log it happened to. */
   readonly source: LogSource;
-  /** From `events()`: how many events before this one were left out, because nobody took them. */
+  /** From `events()`: how many events were left out before this one, or are one with it, because nobody took them. */
   readonly omitted?: number;
 }
 
@@ -98,12 +98,11 @@ export function known(event: NativeLogEvent): LogEvent {
 }
 
 /** How many events wait at most, and one gap or failure for each log on top. */
-const LIMIT = 1024;
+const LIMIT = 1000;
 
 /** Events that wait for being taken, bounded, by one reader at a time. */
 export class Events {
   #kept: LogEvent[] = [];
-  #omitted = 0;
   #asked: Array<(event: IteratorResult<LogEvent>) => void> = [];
   #reading = false;
   #over = false;
@@ -149,11 +148,8 @@ export class Events {
 
   #serve(): void {
     while (this.#asked.length > 0) {
-      const event = this.#kept.shift();
-      if (event) {
-        const omitted = this.#omitted;
-        this.#omitted = 0;
-        const value = omitted > 0 ? { ...event, omitted } : event;
+      const value = this.#kept.shift();
+      if (value) {
         this.#asked.shift()?.({ value, done: false });
       } else if (this.#over) {
         this.#asked.shift()?.({ value: undefined, done: true });
@@ -163,13 +159,13 @@ export class Events {
     }
   }
 
-  /** Makes room: by the oldest that is no loss, else by two gaps of one log that become one. */
+  /** Makes room: by the oldest that tells of no loss, else by two gaps of one log that become one. */
   #fold(): void {
     const kept = this.#kept;
     const oldest = kept.findIndex(({ kind }) => kind !== 'gap' && kind !== 'failed');
-    if (oldest >= 0) {
-      kept.splice(oldest, 1);
-      this.#omitted++;
+    if (oldest >= 0 && oldest < kept.length - 1) {
+      const [left, after] = kept.splice(oldest, 2) as [LogEvent, LogEvent];
+      kept.splice(oldest, 0, { ...after, omitted: omitted(left, after) });
       return;
     }
     const gaps = new Map<string, number>();
@@ -177,14 +173,20 @@ export class Events {
       if (event.kind !== 'gap') continue;
       const { namespace, pod, container } = event.source;
       const log = `${namespace}/${pod}/${container}`;
-      const first = gaps.get(log);
-      if (first !== undefined) {
-        const { certain, from } = kept[first] as LogGap;
-        kept[index] = { ...event, from, certain: certain || event.certain };
-        kept.splice(first, 1);
+      const before = gaps.get(log);
+      if (before !== undefined) {
+        const first = kept[before] as LogGap;
+        const certain = first.certain || event.certain;
+        kept[before] = { ...first, certain, to: event.to, omitted: omitted(first, event) };
+        kept.splice(index, 1);
         return;
       }
       gaps.set(log, index);
     }
   }
+}
+
+/** Counts an event that goes, with those that went before it, to one that stays. */
+function omitted(one: LogEvent, other: LogEvent): number {
+  return 1 + (one.omitted ?? 0) + (other.omitted ?? 0);
 }

@@ -63,7 +63,7 @@ export class Logs extends EventEmitter<LogEvents> implements AsyncIterable<Buffe
     this.#life = new Life(native, options.signal, running);
     this.#output = new Output(this.#life, {
       read: (target) => this.#after(() => native.read(target)),
-      lines: () => this.#after(() => native.lines()),
+      lines: (text) => this.#after(() => native.lines(text)),
       discard: () => native.close(),
     });
     this.#output.once('close', () => this.#events.end());
@@ -100,7 +100,7 @@ export class Logs extends EventEmitter<LogEvents> implements AsyncIterable<Buffe
    * Iterates over what happens, at the pace of the lines: who reads none of these gets none of those.
    * Ends with the log, and tells nothing of how it ended.
    *
-   * At most 1,024 wait for being taken. Beyond that the oldest is left out, and the next one says so by
+   * At most 1,000 wait for being taken. Beyond that the oldest is left out, and the next one says so by
    * `omitted`; but never a gap or a failure: two gaps of a log become one from the first to the last.
    */
   events(): AsyncIterableIterator<LogEvent> {

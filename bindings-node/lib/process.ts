@@ -111,7 +111,7 @@ export class Process implements AsyncDisposable {
 function source(native: NativeProcess, channel: Channel): Source {
   return {
     read: (target) => native.read(channel, target),
-    lines: () => native.lines(channel),
+    lines: (text) => native.lines(channel, text),
     discard: () => native.discard(channel),
   };
 }

@@ -97,14 +97,14 @@ export class Pulled<Item> implements AsyncIterableIterator<Item> {
 
 /** The lines in batches of them. */
 export class Lines implements Cursor<Buffer | string> {
-  readonly #take: () => NativeLines | null;
+  readonly #take: (text: boolean) => NativeLines | null;
   readonly #encoding: BufferEncoding | undefined;
   #data: Buffer = Buffer.alloc(0);
   #ends: Uint32Array = new Uint32Array();
   #index = 0;
   #start = 0;
 
-  constructor(take: () => NativeLines | null, encoding: BufferEncoding | undefined) {
+  constructor(take: (text: boolean) => NativeLines | null, encoding: BufferEncoding | undefined) {
     this.#take = take;
     this.#encoding = encoding;
   }
@@ -120,7 +120,7 @@ export class Lines implements Cursor<Buffer | string> {
   }
 
   fetch(): boolean | null {
-    const found = this.#take();
+    const found = this.#take(/^utf-?8$/i.test(this.#encoding ?? ''));
     if (found === null) return null;
     ({ data: this.#data, ends: this.#ends } = found);
     this.#index = 0;

@@ -11,8 +11,8 @@ import { Lines, Pulled, type Cursor } from './pulled.js';
 export interface Source {
   /** Fills memory; 0 says that nothing is there yet and the session will wake, `null` that nothing will be. */
   read(target: Buffer): number | null;
-  /** Takes whole lines; no `ends` and `null` say the same. */
-  lines(): NativeLines | null;
+  /** Takes whole lines, as bytes or as UTF-8; no `ends` and `null` say the same. */
+  lines(text: boolean): NativeLines | null;
   /** Drops what is there and what will come. */
   discard(): void;
 }
@@ -65,7 +65,7 @@ export class Output extends Readable {
     if (encoding !== undefined && !Buffer.isEncoding(encoding)) {
       throw invalid(`encoding ${String(encoding)} is not known`);
     }
-    return this.pull(new Lines(() => this.#source.lines(), encoding));
+    return this.pull(new Lines((text) => this.#source.lines(text), encoding));
   }
 
   /** @internal Iterates over items instead of bytes. */

@@ -46,8 +46,11 @@ export declare class NativeLogs {
    * when there never will be.
    */
   read(target: Buffer): number | null
-  /** Takes lines: no `ends` when there are none yet, `null` when there never will be. */
-  lines(): NativeLines | null
+  /**
+   * Takes lines: no `ends` when there are none yet, `null` when there never will be. With `text` no
+   * character is cut where a long line is: its first bytes wait for the next piece.
+   */
+  lines(text: boolean): NativeLines | null
   /**
    * Takes lines with what is known of each: no `ends` when there are none yet, `null` when there
    * never will be.
@@ -75,8 +78,11 @@ export declare class NativeProcess {
    * `null` when there never will be.
    */
   read(channel: Channel, target: Buffer): number | null
-  /** Takes lines: no `ends` when there are none yet, `null` when there never will be. */
-  lines(channel: Channel): NativeLines | null
+  /**
+   * Takes lines: no `ends` when there are none yet, `null` when there never will be. With `text` no
+   * character is cut where a long line is: its first bytes wait for the next piece.
+   */
+  lines(channel: Channel, text: boolean): NativeLines | null
   /** Drops what is there and what will come. */
   discard(channel: Channel): void
   /** Takes input, all of it; tells whether there is room for more. */

@@ -5,6 +5,7 @@
 
 mod bell;
 pub mod cancel;
+mod characters;
 pub mod client;
 mod error;
 pub mod logs;

@@ -19,6 +19,7 @@ use wsx_core::{
 };
 
 use crate::bell::Bell;
+use crate::characters::Characters;
 use crate::error::{describe, rejected};
 use crate::process::{BATCH, LINES, NativeLines};
 
@@ -36,6 +37,7 @@ pub struct NativeLogs {
     items: VecDeque<LogItem>,
     held: usize,
     report: LogReport,
+    characters: Characters,
     bell: Option<Arc<Bell>>,
 }
 
@@ -140,6 +142,7 @@ impl NativeLogs {
             items: VecDeque::new(),
             held: 0,
             report: LogReport::default(),
+            characters: Characters::default(),
             bell: None,
         }
     }
@@ -274,10 +277,29 @@ impl NativeLogs {
         (used > 0 || !self.is_over()).then_some(used)
     }
 
-    /// Takes lines: no `ends` when there are none yet, `null` when there never will be.
+    /// Takes lines: no `ends` when there are none yet, `null` when there never will be. With `text` no
+    /// character is cut where a long line is: its first bytes wait for the next piece.
     #[napi(catch_unwind)]
-    pub fn lines<'env>(&mut self, env: &'env Env) -> napi::Result<Option<NativeLines<'env>>> {
-        let Some(lines) = self.take_lines() else {
+    pub fn lines<'env>(
+        &mut self,
+        env: &'env Env,
+        text: bool,
+    ) -> napi::Result<Option<NativeLines<'env>>> {
+        let mut taken = self.take_lines();
+        if text {
+            match &mut taken {
+                Some(lines) => {
+                    for line in lines {
+                        self.characters.complete(line);
+                    }
+                }
+                None => {
+                    let rest = self.characters.rest().collect::<Vec<_>>();
+                    taken = (!rest.is_empty()).then_some(rest);
+                }
+            }
+        }
+        let Some(lines) = taken else {
             return Ok(None);
         };
         let (data, ends) = packed(&lines);

@@ -12,9 +12,10 @@ use napi::Env;
 use napi::bindgen_prelude::{BufferSlice, Function, Uint32Array};
 use napi_derive::napi;
 use wsx_core::session::{Exit, Stdin};
-use wsx_core::{ExitStatus, Lines, Pipe, Process, Taken};
+use wsx_core::{ExitStatus, Pipe, Process, Taken};
 
 use crate::bell::Bell;
+use crate::characters;
 use crate::error::rejected;
 use crate::options::TerminalSize;
 
@@ -28,6 +29,8 @@ pub struct NativeProcess {
     exit: Exit,
     outcome: Outcome,
     ended: Option<wsx_core::Result<ExitStatus>>,
+    /// What text has of a character that is not complete, of both outputs.
+    characters: [Vec<u8>; 2],
     bell: Option<Arc<Bell>>,
 }
 
@@ -82,6 +85,7 @@ impl NativeProcess {
             exit,
             outcome: Box::pin(async move { waiting.wait().await }),
             ended: None,
+            characters: Default::default(),
             bell: None,
         }
     }
@@ -169,22 +173,35 @@ impl NativeProcess {
         }
     }
 
-    /// Takes lines: no `ends` when there are none yet, `null` when there never will be.
+    /// Takes lines: no `ends` when there are none yet, `null` when there never will be. With `text` no
+    /// character is cut where a long line is: its first bytes wait for the next piece.
     #[napi(catch_unwind)]
     pub fn lines<'env>(
-        &self,
+        &mut self,
         env: &'env Env,
         channel: Channel,
+        text: bool,
     ) -> napi::Result<Option<NativeLines<'env>>> {
         let pick = |pipe: &Pipe| pipe.try_lines(LINES, BATCH);
-        let lines = match self.take(channel, pick, Pipe::poll_line) {
-            Taken::Data(lines) => lines,
-            Taken::End => return Ok(None),
-            _ => Lines::default(),
+        let taken = self.take(channel, pick, Pipe::poll_line);
+        let held = &mut self.characters[channel as usize];
+        let (data, ends) = match taken {
+            Taken::Data(mut lines) => {
+                if text {
+                    characters::complete(held, &mut lines);
+                }
+                (lines.data, lines.ends)
+            }
+            Taken::End if held.is_empty() => return Ok(None),
+            Taken::End => {
+                let end = u32::try_from(held.len()).unwrap_or(u32::MAX);
+                (std::mem::take(held).into(), vec![end])
+            }
+            _ => Default::default(),
         };
         Ok(Some(NativeLines {
-            data: BufferSlice::copy_from(env, lines.data)?,
-            ends: Uint32Array::new(lines.ends),
+            data: BufferSlice::copy_from(env, data)?,
+            ends: Uint32Array::new(ends),
         }))
     }
 

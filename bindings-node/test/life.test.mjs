@@ -33,8 +33,11 @@ test('process.exit with open streams ends the program at once, with its code', a
     const flood = await client.exec('web-0', ['gen', '1G']);
     const open = await client.exec('web-0', ['cat'], { stdin: true });
     open.stdin.write('x');
+    const log = await client.logs('writer-0', { container: 'r1000', follow: true });
+    log.chunks().resume();
     client.run('web-0', ['sleep', '30']).catch(() => {});
     client.exec('web-0', ['true']).catch(() => {});
+    client.logs('web-0').catch(() => {});
     flood.stdout.once('data', () => process.exit(7));`;
   assert.equal((await says(text, '')).code, 7);
 });

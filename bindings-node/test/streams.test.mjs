@@ -41,6 +41,14 @@ test('lines keep their line feed, and the last one may have none', async () => {
   assert.deepEqual(decoded, ['sé\n']);
 });
 
+test('a character that lies across two pieces of a long line stays whole in text', async () => {
+  const printed = await sh("yes € | tr -d '\\n' | head -c 3000000; printf 'ä\\nsé\\na\\360\\237'");
+  const lines = [];
+  for await (const line of printed.stdout.lines({ encoding: 'utf8' })) lines.push(line);
+  assert.ok(lines.length > 3, String(lines.length));
+  assert.ok(lines.join('') === `${'€'.repeat(1_000_000)}ä\nsé\na\ufffd`);
+});
+
 test('many lines come in their order, to many who ask at once', async () => {
   const counted = await client.exec('web-0', ['seq', '20000']);
   const lines = counted.stdout.lines({ encoding: 'latin1' });

@@ -15,7 +15,7 @@ interface Happening<Kind extends string> {
     readonly kind: Kind;
     /** Whose log it happened to. */
     readonly source: LogSource;
-    /** From `events()`: how many events before this one were left out, because nobody took them. */
+    /** From `events()`: how many events were left out before this one, or are one with it, because nobody took them. */
     readonly omitted?: number;
 }
 /** Lines may be missing here. */

@@ -62,7 +62,7 @@ export declare class Logs extends EventEmitter<LogEvents> implements AsyncIterab
      * Iterates over what happens, at the pace of the lines: who reads none of these gets none of those.
      * Ends with the log, and tells nothing of how it ended.
      *
-     * At most 1,024 wait for being taken. Beyond that the oldest is left out, and the next one says so by
+     * At most 1,000 wait for being taken. Beyond that the oldest is left out, and the next one says so by
      * `omitted`; but never a gap or a failure: two gaps of a log become one from the first to the last.
      */
     events(): AsyncIterableIterator<LogEvent>;

@@ -26,7 +26,7 @@ export declare class Pulled<Item> implements AsyncIterableIterator<Item> {
 /** The lines in batches of them. */
 export declare class Lines implements Cursor<Buffer | string> {
     #private;
-    constructor(take: () => NativeLines | null, encoding: BufferEncoding | undefined);
+    constructor(take: (text: boolean) => NativeLines | null, encoding: BufferEncoding | undefined);
     next(): Buffer | string | undefined;
     fetch(): boolean | null;
 }

@@ -5,8 +5,8 @@ import type { NativeLines } from '../native/index.js';
 export interface Source {
     /** Fills memory; 0 says that nothing is there yet and the session will wake, `null` that nothing will be. */
     read(target: Buffer): number | null;
-    /** Takes whole lines; no `ends` and `null` say the same. */
-    lines(): NativeLines | null;
+    /** Takes whole lines, as bytes or as UTF-8; no `ends` and `null` say the same. */
+    lines(text: boolean): NativeLines | null;
     /** Drops what is there and what will come. */
     discard(): void;
 }
