@@ -386,7 +386,11 @@ mod tests {
                 expected,
                 actual,
             };
-            assert_eq!(channels().receive(binary(message)), Err(error));
+            assert_eq!(channels().receive(binary(message)), Err(error.clone()));
+            let mut byte_by_byte = channels();
+            hear(&mut byte_by_byte, &message[..2]);
+            let second = binary(&[message[0], message[2]]);
+            assert_eq!(byte_by_byte.receive(second), Err(error));
         }
     }
 
@@ -426,6 +430,10 @@ mod tests {
             let ends = [(A, first), (B, second)].map(|(name, end)| Event::Ended(name, end));
             assert_eq!(events(&mut channels)[1..], ends);
         }
+        let mut uploaded = opened();
+        uploaded.command(Command::Data(A, Bytes::from_static(b"x")));
+        uploaded.closed(None);
+        assert_eq!(events(&mut uploaded)[0], Event::Ended(A, lost(false)));
         let mut unopened = channels();
         unopened.closed(Some(1000));
         assert_eq!(events(&mut unopened)[0], Event::Ended(A, lost(true)));

@@ -178,6 +178,9 @@ impl Model {
         let Some((name, known)) = self.pick(*index) else {
             return;
         };
+        if known.over == Some(End::Unanswered) {
+            return;
+        }
         let (error, data) = (1 + 4 * name as u32, 3 + 4 * name as u32);
         let pumps = known.replied == [true; 2] && !known.failed;
         let mut bytes = Vec::new();
@@ -326,33 +329,60 @@ fn step() -> impl Strategy<Value = Step> {
         1 => index().prop_map(Step::Fail),
         2 => Just(Step::Pongs),
         3 => (1u64..2000).prop_map(Step::Pass),
+        1 => (2000u64..20_000).prop_map(Step::Pass),
     ]
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    proptest::collection::vec(step(), 1..120)
+}
+
+fn cuts() -> impl Strategy<Value = Vec<usize>> {
+    proptest::collection::vec(1usize..90, 1..12)
+}
+
+fn half_close() -> impl Strategy<Value = HalfClose> {
+    prop_oneof![
+        Just(HalfClose::Auto),
+        Just(HalfClose::Hold),
+        Just(HalfClose::Pass)
+    ]
+}
+
+fn run(steps: Vec<Step>, cuts: Vec<usize>, half_close: HalfClose) {
+    let mut model = Model::new(half_close, cuts);
+    for step in steps {
+        model.step(step);
+    }
+    // In the end everybody who may learns that the local side has ended.
+    for _ in 0..3 {
+        model.step(Step::Pongs);
+        model.step(Step::Pass(1000));
+    }
+    for (name, known) in &model.known {
+        let lives = known.opened && known.over.is_none() && !known.aborted;
+        let told = half_close != HalfClose::Hold && known.ended;
+        assert!(!lives || known.passed == told, "{name}: {known:?}");
+    }
+    model.talk.tunnel.lost();
+    model.look();
+    for (name, known) in &model.known {
+        assert!(known.aborted || known.over.is_some(), "{name}: {known:?}");
+        let fresh = known.given.is_empty() && known.served.is_empty();
+        if let Some(End::Lost { fresh: told }) = known.over {
+            assert_eq!(told, fresh, "{name}: {known:?}");
+        }
+    }
 }
 
 proptest! {
     #[test]
     fn whatever_happens_each_connection_gets_its_own_bytes_and_its_own_end(
-        steps in proptest::collection::vec(step(), 1..120),
-        cuts in proptest::collection::vec(1usize..90, 1..12),
-        half_close in prop_oneof![
-            Just(HalfClose::Auto), Just(HalfClose::Hold), Just(HalfClose::Pass)
-        ],
+        steps in steps(),
+        cuts in cuts(),
+        half_close in half_close(),
     ) {
-        let mut model = Model::new(half_close, cuts);
-        for step in steps {
-            model.step(step);
-        }
-        // In the end everybody who may learns that the local side has ended.
-        model.step(Step::Pongs);
-        for _ in 0..3 {
-            model.step(Step::Pass(1000));
-            model.step(Step::Pongs);
-        }
-        for (name, known) in &model.known {
-            let lives = known.opened && known.over.is_none() && !known.aborted;
-            let told = half_close != HalfClose::Hold && known.ended;
-            prop_assert!(!lives || known.passed == told, "{name}: {known:?}");
-        }
+        run(steps, cuts, half_close);
     }
 
     #[test]
@@ -384,5 +414,15 @@ proptest! {
         let ended = talk.events().into_iter().filter(|event| matches!(event, Event::Ended(..)));
         prop_assert_eq!(ended.count() as u64, opened);
         prop_assert_eq!(talk.tunnel.deadline(), None);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+    #[test]
+    #[ignore = "minutes: 20,000 runs"]
+    fn soak_of_a_tunnel(steps in steps(), cuts in cuts(), half_close in half_close()) {
+        run(steps, cuts, half_close);
     }
 }
