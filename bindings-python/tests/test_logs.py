@@ -393,14 +393,17 @@ def test_a_failure_is_raised_once_behind_the_last_line(cluster: Cluster) -> None
 @pytest.mark.parametrize("how", ["break", "throw", "cancel", "aclose", "drop"])
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_leaving_closes_the_socket_within_a_second(cluster: Cluster, how: str) -> None:
-    options = {"container": "1g", "follow": True, "protocol": "binary.k8s.io"}
+    log, reading, kept = cluster.log("py-leave"), asyncio.Event(), list[AsyncLogs]()
+    log.run(create={}, lines="1G")
 
     async def leave(client: AsyncClient) -> None:
         if how == "drop":
-            async for _ in await client.logs("lines-0", **options):  # type: ignore[arg-type]
+            async for _ in await client.logs("py-leave", follow=True):
                 return
-        async with await client.logs("lines-0", **options) as logs:  # type: ignore[arg-type]
+        async with await client.logs("py-leave", follow=True) as logs:
+            kept.append(logs)
             async for _ in logs:
+                reading.set()
                 if how == "break":
                     break
                 if how == "throw":
@@ -411,19 +414,17 @@ def test_leaving_closes_the_socket_within_a_second(cluster: Cluster, how: str) -
 
     async def main() -> None:
         async with await AsyncClient.connect(cluster.kubeconfig, context="plain") as client:
-            async with await client.logs("web-0", container="app", tail_lines=1) as logs:
-                assert [line async for line in logs] == [b"app line 100\n"]  # what is kept open is open now
-            before = cluster.sockets()
             leaving = asyncio.ensure_future(leave(client))
             if how == "cancel":
-                while cluster.sockets() == before:
-                    await asyncio.sleep(0.001)
+                await reading.wait()
+                assert log.run(await_follows=1)["follows"] == 1
                 leaving.cancel()
+            await asyncio.wait([leaving])
             begin = time.monotonic()
-            await asyncio.gather(leaving, return_exceptions=True)
-            while cluster.sockets() > before:
-                assert time.monotonic() - begin < 1
-                await asyncio.sleep(0.01)
+            assert leaving.cancelled() == (how == "cancel")
+            assert how == "cancel" or isinstance(leaving.exception(), LookupError) == (how == "throw")
+            await asyncio.to_thread(log.run, await_follows=0)
+            assert time.monotonic() - begin < 1
 
     asyncio.run(main())
 
