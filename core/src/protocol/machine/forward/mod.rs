@@ -8,6 +8,7 @@
 //! looks whole.
 
 mod channels;
+mod ending;
 mod limits;
 mod pair;
 mod tunnel;

@@ -6,13 +6,13 @@ use std::num::NonZeroU16;
 
 use bytes::{Bytes, BytesMut};
 
-use super::limits::{Clock, Due};
+use super::limits::Clock;
 use super::pair::{Input, Pair, Side};
 use super::{Command, Connection, End, Event, HalfClose, Over, Rules};
 use crate::protocol::error::ProtocolError;
 use crate::protocol::machine::{Machine, Outgoing};
 use crate::protocol::spdy::{
-    self, DATA_LIMIT, Decoder, Half, Incoming, Opener, STREAM_LIMIT, SpdyError, code,
+    self, DATA_LIMIT, Decoder, Half, Incoming, Opener, STREAM_LIMIT, SpdyError,
 };
 use crate::protocol::websocket::{MessageKind, Piece};
 
@@ -29,13 +29,13 @@ pub struct Tunnel {
     pub(super) clock: Clock,
     /// By their first stream, the one for errors; the data stream is two higher.
     pub(super) pairs: BTreeMap<u32, Pair>,
-    names: BTreeMap<Connection, u32>,
+    pub(super) names: BTreeMap<Connection, u32>,
     next: u32,
     decoder: Decoder,
     opener: Opener,
     pub(super) over: bool,
     dropped: u64,
-    events: VecDeque<Event>,
+    pub(super) events: VecDeque<Event>,
     /// Pings of the server's to be answered.
     echoes: VecDeque<u32>,
     pub(super) outgoing: VecDeque<Outgoing>,
@@ -135,7 +135,7 @@ impl Tunnel {
 
     // Saying
 
-    fn say(&mut self, frames: BytesMut, carried: usize) {
+    pub(super) fn say(&mut self, frames: BytesMut, carried: usize) {
         let mut data = frames.freeze();
         if data.is_empty() {
             return;
@@ -196,7 +196,7 @@ impl Tunnel {
     }
 
     /// Says that nothing more comes from here on one stream.
-    fn end_stream(&mut self, stream: u32) {
+    pub(super) fn end_stream(&mut self, stream: u32) {
         let mut frame = BytesMut::new();
         spdy::put_data(&mut frame, stream, &[], true);
         self.say(frame, 0);
@@ -367,103 +367,6 @@ impl Tunnel {
                 *side = how;
             }
             self.settle(first);
-        }
-    }
-
-    // Ending
-
-    /// Ends a connection whose ending is known, or begins to wait for the rest of it.
-    fn settle(&mut self, first: u32) {
-        let Some(pair) = self.pairs.get_mut(&first) else {
-            return;
-        };
-        match pair.verdict(false) {
-            Some(end) => self.end(first, end),
-            None if pair.ends() && pair.settling.is_none() => pair.settling = Some(self.clock.now),
-            None => {}
-        }
-    }
-
-    fn end(&mut self, first: u32, end: End) {
-        if let Some(connection) = self.forget(first, end == End::Finished) {
-            self.events.push_back(Event::Ended(connection, end));
-        }
-    }
-
-    /// Closes what the server may still think open, and forgets the connection.
-    fn forget(&mut self, first: u32, finished: bool) -> Option<Connection> {
-        let pair = self.pairs.remove(&first)?;
-        self.names.remove(&pair.connection);
-        let open = |side: Side, ours: bool| match side {
-            Side::Open => true,
-            Side::Ended => ours,
-            Side::Reset(_) => false,
-        };
-        let streams = [
-            (first + 2, open(pair.data, pair.input != Input::Passed)),
-            (first, open(pair.error, !pair.error_answered)),
-        ];
-        for (stream, _) in streams.into_iter().filter(|(_, open)| *open) {
-            if finished && stream != first {
-                self.end_stream(stream);
-            } else {
-                let mut frame = BytesMut::new();
-                spdy::put_reset(&mut frame, stream, code::CANCEL);
-                self.say(frame, 0);
-            }
-        }
-        Some(pair.connection)
-    }
-
-    /// Ends all connections with what is known of them.
-    fn end_all(&mut self) {
-        self.over = true;
-        self.names.clear();
-        for (_, pair) in mem::take(&mut self.pairs) {
-            let fresh = !pair.touched;
-            let end = pair.verdict(true).unwrap_or(End::Lost { fresh });
-            self.events.push_back(Event::Ended(pair.connection, end));
-        }
-    }
-
-    fn give_up(&mut self, why: Over) {
-        self.end_all();
-        self.events.push_back(Event::Over(why));
-    }
-
-    fn leave(&mut self) {
-        if self.over {
-            return;
-        }
-        let all: Vec<_> = self.pairs.keys().copied().collect();
-        for first in all {
-            self.forget(first, false);
-        }
-        let mut frame = BytesMut::new();
-        spdy::put_go_away(&mut frame, code::OK);
-        self.say(frame, 0);
-        self.over = true;
-    }
-
-    pub(super) fn act(&mut self, due: Due) {
-        match due {
-            Due::Fin(first) => {
-                if let Some(pair) = self.pairs.get_mut(&first) {
-                    pair.input = Input::Passed;
-                    self.end_stream(first + 2);
-                }
-            }
-            Due::Full(first) => self.end(first, End::Stalled),
-            Due::Ping => self.ask(),
-            Due::Settle(first) => {
-                let end = self.pairs.get(&first).and_then(|pair| pair.verdict(true));
-                if let Some(end) = end {
-                    self.end(first, end);
-                }
-            }
-            Due::Silent => self.give_up(Over::Silent),
-            Due::Stalled => self.give_up(Over::Stalled),
-            Due::Unanswered(first) => self.end(first, End::Unanswered),
         }
     }
 }
