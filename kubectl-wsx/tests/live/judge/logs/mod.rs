@@ -52,8 +52,9 @@ const fn end(name: &'static str, befall: fn(&mut Stage<'_>)) -> Loss {
 const LOSSES: [Loss; 12] = [
     loss("the log rotates, five times", |stage| {
         for _ in 0..5 {
+            let files = stage.writer.count();
             stage.show(MANY);
-            stage.writer.await_rotation();
+            stage.writer.await_rotation(files);
         }
     }),
     loss("`cut apiserver`", |stage| {
@@ -90,8 +91,7 @@ const LOSSES: [Loss; 12] = [
     loss("the API server is away, the log rotates twice", |stage| {
         stage.order("stop apiserver");
         for _ in 0..2 {
-            stage.writer.settle(MANY);
-            stage.writer.await_rotation();
+            stage.writer.fill(MANY);
         }
         stage.writer.settle(FEW);
         stage.order("start apiserver");

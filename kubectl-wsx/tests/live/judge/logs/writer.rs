@@ -146,12 +146,21 @@ impl Writer {
         last
     }
 
-    /// Waits until the kubelet has rotated a log that is long enough: a new file is there, empty.
-    pub(super) fn await_rotation(&self) {
-        until("the kubelet rotates", || {
-            let newest = self.files().pop().unwrap();
-            fs::metadata(newest).unwrap().len() == 0
-        });
+    /// How many files the log has had.
+    pub(super) fn count(&self) -> usize {
+        self.files().len()
+    }
+
+    /// Waits until the kubelet has rotated the log since it had so many files: it is long enough.
+    pub(super) fn await_rotation(&self, count: usize) {
+        until("the kubelet rotates", || self.count() > count);
+    }
+
+    /// Writes so many lines, which fill a file, and waits until it is rotated.
+    pub(super) fn fill(&mut self, count: u64) {
+        let files = self.count();
+        self.settle(count);
+        self.await_rotation(files);
     }
 
     fn files(&self) -> Vec<PathBuf> {
