@@ -12,6 +12,7 @@ mod house;
 mod kubectl;
 mod kubectl_logs;
 mod log_cuts;
+mod log_held;
 mod log_scenarios;
 mod logs;
 mod logs_many;

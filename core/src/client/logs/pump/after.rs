@@ -184,6 +184,8 @@ impl Pump {
     pub(super) fn next_run(&mut self, unseen: u32) {
         if unseen > 0 {
             self.gap();
+        } else if self.held.forget() {
+            self.gap_where_held(None);
         }
         let count = self.place.run.as_ref();
         let count = count.map_or(0, |run| run.instance.restart_count);
@@ -208,6 +210,7 @@ impl Pump {
 
     fn start_anew(&mut self) {
         self.draining = false;
+        self.held.forget();
         (self.strange, self.skip) = (None, None);
         self.shown = true;
         self.lost = None;

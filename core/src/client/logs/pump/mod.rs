@@ -8,15 +8,16 @@
 //! before the request was made; else the place is looked for once more.
 
 mod after;
+mod held;
 
 pub(super) use after::pause;
 
-use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
+use self::held::Held;
 use super::open::{Opener, Reply};
 use super::place::Place;
 use crate::client::pod::Pod;
@@ -85,6 +86,7 @@ pub(super) struct Pump {
     waiting: Option<String>,
     rate: Rate,
     round_trip: Duration,
+    held: Held,
 }
 
 /// Lines a second, as lately seen.
@@ -162,6 +164,7 @@ impl Pump {
             waiting: None,
             rate: Rate::new(now),
             round_trip: Duration::ZERO,
+            held: Held::default(),
         }
     }
 
@@ -248,6 +251,9 @@ impl Pump {
                 Turn::Again => {}
                 Turn::Cut(finish, given) => self.recover(finish, given).await?,
                 Turn::Done => {
+                    if self.held.forget() {
+                        self.gap_where_held(None);
+                    }
                     if self.draining {
                         self.next_run(0);
                     } else if self.options.forever && !self.watched {
@@ -315,6 +321,10 @@ impl Pump {
             if !self.room().await {
                 return Turn::Gone;
             }
+            let looks = ask.follow && !ask.previous;
+            if looks {
+                self.look_for_files().await;
+            }
             let patience = match armed && ask.follow {
                 true => QUIET + self.round_trip,
                 false => silence,
@@ -323,6 +333,9 @@ impl Pump {
                 Ok(Ok(chunk)) => {
                     armed = true;
                     reader.push(chunk);
+                    if looks {
+                        self.look_for_files().await;
+                    }
                     let again = self.take(&mut reader);
                     self.flush();
                     if again {
@@ -403,6 +416,11 @@ impl Pump {
             true => line.raw().clone(),
             false => line.content(),
         };
+        if let Some(timestamp) = line.timestamp
+            && self.held.passes(timestamp)
+        {
+            self.gap_where_held(Some(timestamp));
+        }
         self.shown = true;
         self.last = line.timestamp.or(self.last);
         if !data.is_empty() {
@@ -430,6 +448,7 @@ impl Pump {
                 after,
                 before,
             } = notice;
+            self.held.forget();
             self.strange = certain.then(Instant::now).or(self.strange);
             self.event(LogEvent::Gap {
                 certain,
@@ -451,11 +470,6 @@ impl Pump {
             self.event(LogEvent::Waiting { reason });
             self.flush();
         }
-    }
-
-    /// Waits until the reader has room: while it has not, nothing is read and the kubelet is held up.
-    async fn room(&self) -> bool {
-        poll_fn(|cx| self.output.poll_room(cx)).await
     }
 
     fn flush(&mut self) {
