@@ -398,8 +398,9 @@ pub(crate) fn tunnel_of_yamux(upstream: &Upstream) {
         println!("SKIPPED: the tunnel is not built (needs Go; `make judge` builds it)");
         return;
     }
-    through_tunnel(&program, &[], upstream)
-        .expect(255, &["nothing flows", "a tunnel or reverse proxy"]);
+    // Whether the first bytes still come through before it dies is a matter of microseconds.
+    let died = through_tunnel(&program, &[], upstream);
+    died.expect(255, &["outcome unknown"]);
     through_tunnel(&program, &["-temporary"], upstream)
         .expect(3, &[])
         .prints("hi\n");

@@ -58,19 +58,25 @@ fn compare(translate: Translate, gates: &str, listener: &str) {
         recorded.write().unwrap();
     }
     let mut wrong = Vec::new();
-    let mut compared = 0;
-    for ((name, case, offer), (_, said)) in all.iter().zip(&said) {
+    let (mut compared, mut cut_short) = (0, 0);
+    for ((name, case, offer), (_, first)) in all.iter().zip(&said) {
+        let known = recorded.answer(name, gates).unwrap_or_default();
+        let mut said = first.clone();
+        while is_cut_short(&said, known) && cut_short < CUT_SHORT {
+            println!("{name}: the server left out output: {said:?}");
+            cut_short += 1;
+            said = real.ask(&cases, case, *offer).unwrap();
+        }
         if case.real_only.is_none() {
             compared += 1;
             let ours = embedded.ask(&cases, case, *offer).unwrap();
             wrong.extend(
-                difference(("real", said), ("embedded", &ours))
+                difference(("real", &said), ("embedded", &ours))
                     .map(|lines| format!("  {name}\n{lines}")),
             );
         }
-        let known = recorded.answer(name, gates).unwrap_or_default();
         wrong.extend(
-            difference(("real", said), ("recorded", known))
+            difference(("real", &said), ("recorded", known))
                 .map(|lines| format!("  {name}, WSX_RECORD=1 records anew\n{lines}")),
         );
     }
@@ -81,6 +87,21 @@ fn compare(translate: Translate, gates: &str, listener: &str) {
         begin.elapsed()
     );
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// In how many answers of a run the real server may leave out the end of the output.
+const CUT_SHORT: usize = 3;
+
+/// Tells whether an answer is another one without some of its output, and ends alike: a real server now
+/// and then reports Success without the last output of a command that reads its input.
+fn is_cut_short(said: &[String], known: &[String]) -> bool {
+    let length = |lines: &[String]| lines.iter().map(String::len).sum::<usize>();
+    let is_output = |line: &String| line.starts_with("binary 1") || line.starts_with("text 1");
+    let rest = |lines: &[String]| -> Vec<String> {
+        let rest = lines.iter().filter(|line| !is_output(line));
+        rest.cloned().collect()
+    };
+    length(said) < length(known) && rest(said) == rest(known)
 }
 
 #[expect(
