@@ -72,11 +72,7 @@ impl Pump {
     /// Tells that the last lines of a pod that is gone may be missing.
     pub(super) fn gap_if_gone(&mut self) {
         if self.gone {
-            self.event(LogEvent::Gap {
-                certain: false,
-                from: self.last,
-                to: None,
-            });
+            self.gap(false, self.last, None);
         }
     }
 
@@ -92,7 +88,7 @@ impl Pump {
         };
         if self.draining && gone {
             // The rest of the old run is gone with its file.
-            self.gap();
+            self.gap(true, self.last, None);
             self.next_run(0);
             return Ok(());
         }
@@ -183,9 +179,9 @@ impl Pump {
     /// Goes on with the next run of the container, from its beginning.
     pub(super) fn next_run(&mut self, unseen: u32) {
         if unseen > 0 {
-            self.gap();
+            self.gap(true, self.last, None);
         } else if self.held.forget() {
-            self.gap_where_held(None);
+            self.gap(false, self.last, None);
         }
         let count = self.place.run.as_ref();
         let count = count.map_or(0, |run| run.instance.restart_count);
@@ -194,18 +190,15 @@ impl Pump {
     }
 
     fn replaced(&mut self) {
-        self.gap();
+        self.gap(true, self.last, None);
         let pod = self.place.pod.name.clone();
         self.event(LogEvent::Replaced { pod });
         self.start_anew();
     }
 
-    fn gap(&mut self) {
-        self.event(LogEvent::Gap {
-            certain: true,
-            from: self.last,
-            to: None,
-        });
+    /// Tells that lines are missing, or may be, between those with these times.
+    pub(super) fn gap(&mut self, certain: bool, from: Option<i64>, to: Option<i64>) {
+        self.event(LogEvent::Gap { certain, from, to });
     }
 
     fn start_anew(&mut self) {

@@ -14,7 +14,6 @@ use tokio::time::{Instant, timeout};
 use super::Pump;
 use crate::protocol::logs::LineReader;
 use crate::protocol::logs::request::LogOptions;
-use crate::session::logs::LogEvent;
 
 /// For so long altogether there must have been no room.
 const HELD: Duration = Duration::from_secs(2);
@@ -86,11 +85,7 @@ impl Pump {
             Some(first) if first > last => self.held.add(first),
             // It was passed before it could be known.
             Some(first) if first > before => {
-                self.event(LogEvent::Gap {
-                    certain: false,
-                    from: Some(before),
-                    to: Some(first),
-                });
+                self.gap(false, Some(before), Some(first));
                 self.flush();
             }
             _ => {}
@@ -109,15 +104,6 @@ impl Pump {
         }
         let line = reader.next_line().or_else(|| reader.take_rest())?;
         line.timestamp
-    }
-
-    /// Tells that lines may be missing before the next one.
-    pub(super) fn gap_where_held(&mut self, to: Option<i64>) {
-        self.event(LogEvent::Gap {
-            certain: false,
-            from: self.last,
-            to,
-        });
     }
 }
 

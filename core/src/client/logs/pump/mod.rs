@@ -252,7 +252,7 @@ impl Pump {
                 Turn::Cut(finish, given) => self.recover(finish, given).await?,
                 Turn::Done => {
                     if self.held.forget() {
-                        self.gap_where_held(None);
+                        self.gap(false, self.last, None);
                     }
                     if self.draining {
                         self.next_run(0);
@@ -419,7 +419,7 @@ impl Pump {
         if let Some(timestamp) = line.timestamp
             && self.held.passes(timestamp)
         {
-            self.gap_where_held(Some(timestamp));
+            self.gap(false, self.last, Some(timestamp));
         }
         self.shown = true;
         self.last = line.timestamp.or(self.last);
@@ -450,11 +450,7 @@ impl Pump {
             } = notice;
             self.held.forget();
             self.strange = certain.then(Instant::now).or(self.strange);
-            self.event(LogEvent::Gap {
-                certain,
-                from: after,
-                to: before,
-            });
+            self.gap(certain, after, before);
         }
     }
 
