@@ -5,10 +5,12 @@
 //! - `driver`: the only pump
 //! - `outcome`: what the last word and the ending mean together
 //! - [`process`]: exec and attach as a running thing
+//! - [`forward`]: a port-forward as a running thing
 //! - [`logs`]: the log of a container as a running thing
 //! - [`pipe`]: its two outputs, read apart
 
 mod driver;
+pub mod forward;
 pub mod logs;
 mod outcome;
 pub mod pipe;

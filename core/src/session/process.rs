@@ -161,11 +161,13 @@ impl Process {
         let driver = driver::Setup {
             io: upgraded.io,
             machine,
+            caller: driver::Queues {
+                events: event_tx,
+                commands: Some(command_rx),
+                urgent: urgent_rx,
+            },
             limits: setup.limits,
             deadline: setup.deadline,
-            events: event_tx,
-            commands: command_rx,
-            urgent: urgent_rx,
             life: Arc::clone(&life),
             dial: setup.dial,
             observe: tally.observer(),
@@ -183,7 +185,8 @@ impl Process {
             reason = "the handle's drop ends this task"
         )]
         tokio::spawn(async move {
-            let (machine, ending) = driver::drive(driver).await;
+            let (machine, queues, ending) = driver::drive(driver).await;
+            drop(queues);
             let unasked = machine.dropped();
             counted.unasked.store(unasked, Ordering::Relaxed);
             if unasked > 0 {

@@ -7,6 +7,8 @@ pub mod forward;
 pub mod log;
 pub mod process;
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::error::ProtocolError;
@@ -36,6 +38,36 @@ pub trait Machine {
 
     /// Tells whether the peer has said how the conversation ended.
     fn is_settled(&self) -> bool;
+
+    /// Tells whether it is up to us to say goodbye once the conversation is settled.
+    fn takes_leave(&self) -> bool {
+        false
+    }
+
+    /// Tells whether to read on. While it says no, no clock runs against the peer.
+    fn reads(&self) -> bool {
+        true
+    }
+
+    /// Tells whether what was sent may lie unread, where the conversation has pings of its own.
+    fn waits(&self) -> Option<bool> {
+        None
+    }
+
+    /// Tells how late it is: since the conversation began, never going back.
+    fn at(&mut self, now: Duration) {
+        let _ = now;
+    }
+
+    /// Returns when [`at`](Self::at) has to be called next if nothing else happens before.
+    fn deadline(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Tells that this process was stopped, or the machine asleep: the peer could not be heard.
+    fn resumed(&mut self, now: Duration) {
+        let _ = now;
+    }
 }
 
 /// A message to be sent in one frame: `head`, then `data`.

@@ -13,6 +13,7 @@
 //!   stops reading the socket). A request on a second connection tells a black hole from a stall.
 //! - A failed write ends writing only: what the peer said before it went is still to be read.
 
+mod caller;
 mod masks;
 mod time;
 
@@ -31,9 +32,9 @@ use futures_util::task::AtomicWaker;
 use tokio::io::{AsyncReadExt as _, AsyncWrite as _};
 use tokio::time::{Instant, Sleep};
 
+pub(crate) use self::caller::{Caller, Queues};
 use self::masks::Masks;
 use self::time::{Clocks, Phase};
-use super::queue::{self, Weigh};
 use super::transport::{Dial, Io};
 use crate::error::Result;
 use crate::protocol::error::ProtocolError;
@@ -102,17 +103,12 @@ impl Life {
 }
 
 /// Everything a driver needs.
-pub(crate) struct Setup<M: Machine> {
+pub(crate) struct Setup<M: Machine, C> {
     pub(crate) io: Box<dyn Io>,
     pub(crate) machine: M,
+    pub(crate) caller: C,
     pub(crate) limits: Limits,
     pub(crate) deadline: Option<Instant>,
-    /// driver --what the peer said--> caller
-    pub(crate) events: queue::Sender<M::Event>,
-    /// caller --data, in order--> driver
-    pub(crate) commands: queue::Receiver<M::Command>,
-    /// caller --what bypasses data; the latest counts--> driver
-    pub(crate) urgent: queue::Receiver<M::Command>,
     pub(crate) life: Arc<Life>,
     pub(crate) dial: Arc<dyn Dial>,
     pub(crate) observe: Observer<M>,
@@ -124,16 +120,15 @@ pub(crate) struct Setup<M: Machine> {
 ///
 /// # Cancel safety
 /// Dropping the future drops the connection; what was read is in the queue.
-pub(crate) async fn drive<M>(setup: Setup<M>) -> (M, Ending)
+pub(crate) async fn drive<M, C>(setup: Setup<M, C>) -> (M, C, Ending)
 where
     M: Machine + Send + Unpin,
-    M::Event: Weigh,
-    M::Command: Weigh,
+    C: Caller<M> + Send + Unpin,
 {
     let mut driver = Driver::new(setup);
     let ending = poll_fn(|cx| driver.poll(cx)).await;
     tracing::debug!(?ending, "session ended");
-    (driver.machine, ending)
+    (driver.machine, driver.caller, ending)
 }
 
 /// What is read at once where speed counts, when that much comes.
@@ -156,14 +151,12 @@ const ECHO_WAIT: Duration = Duration::from_secs(2);
 /// For our own Close, when the caller has left.
 const FAREWELL_WAIT: Duration = Duration::from_millis(500);
 
-struct Driver<M: Machine> {
+struct Driver<M: Machine, C> {
     io: Box<dyn Io>,
     machine: M,
+    caller: C,
     limits: Limits,
     deadline: Option<Instant>,
-    events: queue::Sender<M::Event>,
-    commands: Option<queue::Receiver<M::Command>>,
-    urgent: queue::Receiver<M::Command>,
     life: Arc<Life>,
     dial: Arc<dyn Dial>,
     observe: Observer<M>,
@@ -190,22 +183,15 @@ struct Driver<M: Machine> {
     timer: Pin<Box<Sleep>>,
 }
 
-impl<M> Driver<M>
-where
-    M: Machine,
-    M::Event: Weigh,
-    M::Command: Weigh,
-{
-    fn new(setup: Setup<M>) -> Self {
+impl<M: Machine, C: Caller<M>> Driver<M, C> {
+    fn new(setup: Setup<M, C>) -> Self {
         let now = Instant::now();
         Self {
             io: setup.io,
             machine: setup.machine,
+            caller: setup.caller,
             limits: setup.limits,
             deadline: setup.deadline,
-            events: setup.events,
-            commands: Some(setup.commands),
-            urgent: setup.urgent,
             life: setup.life,
             dial: setup.dial,
             observe: setup.observe,
@@ -232,6 +218,7 @@ where
                 progress: now,
                 next_ping: now + setup.limits.keepalive.min(setup.limits.connect / 2),
                 blocked: false,
+                held: false,
                 sent: 0,
                 confirmed: 0,
             },
@@ -246,12 +233,19 @@ where
         if self.life.poll_over(cx) && !self.is_closing() {
             self.say_goodbye(1000, FAREWELL_WAIT, Ending::Abandoned, now);
         }
-        let read = self.poll_read(cx, now);
-        self.events.announce();
-        if let Poll::Ready(ending) = read {
-            return Poll::Ready(ending);
+        self.machine.at(now - self.clocks.opened);
+        loop {
+            let read = self.poll_read(cx, now);
+            self.caller.announce(&self.machine);
+            if let Poll::Ready(ending) = read {
+                return Poll::Ready(ending);
+            }
+            self.poll_write(cx, now);
+            // What was taken meanwhile may be what reading waits for: nobody else would wake us.
+            if !(self.clocks.held && self.machine.reads()) {
+                break;
+            }
         }
-        self.poll_write(cx, now);
         if let Poll::Ready(ending) = self.poll_closed() {
             return Poll::Ready(ending);
         }
@@ -266,9 +260,10 @@ where
             if self.is_closing() {
                 return Poll::Pending;
             }
-            let discarding = match self.events.poll_room(cx) {
-                Poll::Ready(room) => !room,
-                Poll::Pending => {
+            self.clocks.held = !self.machine.reads();
+            let discarding = match self.caller.poll_room(cx) {
+                Poll::Ready(room) if !self.clocks.held => !room,
+                _ => {
                     self.clocks.blocked = true;
                     return Poll::Pending;
                 }
@@ -333,8 +328,10 @@ where
                 Incoming::Data(piece) => {
                     self.clocks.progress = now;
                     self.machine.receive(piece)?;
-                    let delivered = self.deliver(discarding);
-                    self.settle(delivered, now);
+                    self.deliver(discarding, now);
+                    if self.is_closing() {
+                        break;
+                    }
                 }
                 // Only the latest ping needs an answer (RFC 6455, 5.5.3).
                 Incoming::Ping(payload) => self.pong = Some(payload),
@@ -350,8 +347,8 @@ where
         Ok(())
     }
 
-    /// Hands events to the caller; returns whether any was taken.
-    fn deliver(&mut self, discarding: bool) -> bool {
+    /// Hands events to the caller, and acts on what they may mean.
+    fn deliver(&mut self, discarding: bool, now: Instant) {
         let mut delivered = false;
         while let Some(event) = self.machine.poll_event() {
             self.flowed = true;
@@ -359,27 +356,32 @@ where
             let refused = if discarding {
                 Err(event)
             } else {
-                self.events.add(event)
+                self.caller.add(event)
             };
             match refused {
                 Ok(()) => delivered = true,
                 Err(event) => (self.observe)(Seen::Discarded(&event)),
             }
         }
-        delivered
-    }
-
-    /// Waits for the peer's Close from the last word on, and anew from output that follows it.
-    fn settle(&mut self, delivered: bool, now: Instant) {
+        // The peer's Close is waited for from the last word on, and anew from output that follows it.
         if delivered {
             self.await_close(now);
         }
-        if self.machine.is_settled() && matches!(self.phase, Phase::Open) {
+        if self.machine.is_settled() && !self.is_closing() {
+            self.settle(now);
+        }
+    }
+
+    fn settle(&mut self, now: Instant) {
+        if self.machine.takes_leave() {
+            self.transmit(now);
+            self.say_goodbye(1000, FAREWELL_WAIT, Ending::Abandoned, now);
+        } else if matches!(self.phase, Phase::Open) {
             self.phase = Phase::Settled {
                 until: now + CLOSE_WAIT,
             };
             // Nothing but Close may follow the last word; whoever writes learns it.
-            self.commands = None;
+            self.caller.refuse();
         }
     }
 
@@ -408,40 +410,37 @@ where
         loop {
             self.fill_output(cx, now);
             if self.write_failed || !self.poll_drain(cx, now) {
-                return;
+                break;
             }
         }
+        self.caller.announce(&self.machine);
     }
 
     /// Puts frames into the output: first what bypasses data, then data while there is room.
     fn fill_output(&mut self, cx: &mut Context<'_>, now: Instant) {
-        if self.write_failed || self.is_closing() {
+        if self.is_closing() {
             return;
         }
-        if self.waiting() < CONTROL_ROOM {
+        let room = self.waiting() < CONTROL_ROOM;
+        while let Poll::Ready(Some(command)) = self.caller.poll_urgent(cx, room) {
+            self.machine.command(command);
+        }
+        if room {
             self.ping_when_due(now);
             if let Some(payload) = self.pong.take() {
                 self.frame(Opcode::Pong, &payload);
             }
-            while let Poll::Ready(Some(command)) = self.urgent.poll_next(cx) {
-                self.machine.command(command);
-            }
             self.transmit(now);
         }
-        while self.waiting() < WRITE_SIZE {
-            let Some(commands) = &self.commands else {
-                return;
+        while self.waiting() < WRITE_SIZE && !self.write_failed {
+            let Poll::Ready(Some(command)) = self.caller.poll_command(cx) else {
+                break;
             };
-            match commands.poll_next(cx) {
-                Poll::Ready(Some(command)) => {
-                    (self.observe)(Seen::Command(&command));
-                    self.machine.command(command);
-                    self.transmit(now);
-                }
-                Poll::Ready(None) => self.commands = None,
-                Poll::Pending => return,
-            }
+            (self.observe)(Seen::Command(&command));
+            self.machine.command(command);
+            self.transmit(now);
         }
+        self.deliver(false, now);
     }
 
     fn transmit(&mut self, now: Instant) {
@@ -453,6 +452,9 @@ where
             ..
         }) = self.machine.poll_transmit()
         {
+            if self.write_failed {
+                continue;
+            }
             let mask = self.masks.next();
             websocket::encode(&mut self.output, kind.into(), &[head], &data, mask);
             if carried > 0 {
@@ -500,7 +502,7 @@ where
         self.output.clear();
         self.written = 0;
         self.needs_flush = false;
-        self.commands = None;
+        self.caller.refuse();
     }
 
     fn waiting(&self) -> usize {
@@ -514,7 +516,12 @@ where
 
     fn ping_when_due(&mut self, now: Instant) {
         let open = matches!(self.phase, Phase::Opening { .. } | Phase::Open);
-        if open && self.pings() && !self.clocks.blocked && now >= self.clocks.next_ping {
+        if open
+            && self.pings()
+            && !self.clocks.blocked
+            && !self.write_failed
+            && now >= self.clocks.next_ping
+        {
             self.frame(Opcode::Ping, &self.clocks.sent.to_be_bytes());
             self.clocks.next_ping = now + self.ping_interval();
         }
@@ -530,7 +537,7 @@ where
         if !self.write_failed {
             self.frame(Opcode::Close, &code.to_be_bytes());
         }
-        self.commands = None;
+        self.caller.refuse();
         self.phase = Phase::Closing {
             until: now + wait,
             ending: Some(ending),

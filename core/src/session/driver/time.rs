@@ -9,9 +9,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{CONTROL_ROOM, Driver, Ending, FAREWELL_WAIT};
+use super::{CONTROL_ROOM, Caller, Driver, Ending, FAREWELL_WAIT};
 use crate::protocol::machine::Machine;
-use crate::session::queue::Weigh;
 
 /// How far a conversation has come.
 pub(super) enum Phase {
@@ -47,6 +46,8 @@ pub(super) struct Clocks {
     pub(super) next_ping: Instant,
     /// The caller has no room, so we do not read.
     pub(super) blocked: bool,
+    /// The conversation does not want more to be read, for the same reason.
+    pub(super) held: bool,
     /// Bytes of the caller's that were handed to the socket, and those a pong has confirmed as read.
     pub(super) sent: u64,
     pub(super) confirmed: u64,
@@ -70,12 +71,7 @@ const STOPPED: Duration = Duration::from_secs(2);
 /// When a limit passes, where it runs, and what that means.
 type Limit = (Option<Instant>, fn() -> Ending);
 
-impl<M> Driver<M>
-where
-    M: Machine,
-    M::Event: Weigh,
-    M::Command: Weigh,
-{
+impl<M: Machine, C: Caller<M>> Driver<M, C> {
     pub(super) fn pings(&self) -> bool {
         !self.limits.keepalive.is_zero()
     }
@@ -90,7 +86,9 @@ where
 
     /// Whether bytes of the caller's may lie unread at the remote side.
     fn data_waits(&self) -> bool {
-        if self.pings() {
+        if let Some(waits) = self.machine.waits() {
+            waits
+        } else if self.pings() {
             self.clocks.sent > self.clocks.confirmed
         } else {
             self.waiting() > 0
@@ -144,7 +142,9 @@ where
                 // Stopped, or asleep: the peer could not be heard meanwhile. Ask it first.
                 self.clocks.restart(now);
                 self.clocks.next_ping = now;
+                self.machine.resumed(now - self.clocks.opened);
             }
+            self.machine.at(now - self.clocks.opened);
             if let Some(ending) = self.passed_limit(now) {
                 return Poll::Ready(ending);
             }
@@ -161,6 +161,7 @@ where
         let clocks = &self.clocks;
         let listening = !clocks.blocked && matches!(self.phase, Phase::Open) && !self.write_failed;
         let waits = self.data_waits();
+        let asks = self.pings() || self.machine.waits().is_some();
         let heard = clocks.alive.max(clocks.vouched);
         let opening = match self.phase {
             Phase::Opening { until } => Some(until),
@@ -179,7 +180,7 @@ where
             ),
             (
                 when(
-                    listening && self.pings() && waits,
+                    listening && asks && waits,
                     heard + self.limits.keepalive_timeout,
                 ),
                 || Ending::Unreachable,
@@ -209,7 +210,10 @@ where
         let probe = (open && self.data_waits() && !clocks.blocked && self.probe.is_none())
             .then(|| last + self.probe_interval());
         let limits = self.limits().into_iter().filter_map(|(instant, _)| instant);
-        limits.chain(until).chain(ping).chain(probe).min()
+        let machine = self.machine.deadline().filter(|_| !self.is_closing());
+        let machine = machine.map(|when| clocks.opened + when);
+        let all = limits.chain(until).chain(ping).chain(probe);
+        all.chain(machine).min()
     }
 
     fn passed_limit(&mut self, now: Instant) -> Option<Ending> {

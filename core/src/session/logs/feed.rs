@@ -79,18 +79,20 @@ impl Feed {
         let setup = driver::Setup {
             io,
             machine: Log::new(subprotocol),
+            caller: driver::Queues {
+                events,
+                commands: Some(commands),
+                urgent,
+            },
             limits,
             deadline: None,
-            events,
-            commands,
-            urgent,
             life: Arc::clone(&life),
             dial,
             observe: Box::new(|_| {}),
             read_size,
         };
         let mut driver = JoinSet::new();
-        driver.spawn(async move { driver::drive(setup).await.1 });
+        driver.spawn(async move { driver::drive(setup).await.2 });
         Self {
             chunks,
             driver,

@@ -8,7 +8,7 @@ use std::num::NonZeroU16;
 
 use bytes::Bytes;
 
-use super::{BACKLOG, Command, Connection, End, Event};
+use super::{BACKLOG, Command, Connection, End, Event, Forwarding};
 use crate::protocol::error::ProtocolError;
 use crate::protocol::machine::{Machine, Outgoing};
 use crate::protocol::spdy::DATA_LIMIT;
@@ -299,6 +299,29 @@ impl Machine for Channels {
 
     fn is_settled(&self) -> bool {
         self.over
+    }
+
+    /// Closing the WebSocket is what tells the pod.
+    fn takes_leave(&self) -> bool {
+        true
+    }
+
+    fn reads(&self) -> bool {
+        Self::reads(self)
+    }
+}
+
+impl Forwarding for Channels {
+    fn has_room(&self) -> bool {
+        false
+    }
+
+    fn gone(&mut self, code: Option<u16>) {
+        self.closed(code);
+    }
+
+    fn dropped(&self) -> u64 {
+        0
     }
 }
 

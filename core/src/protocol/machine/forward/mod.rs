@@ -23,6 +23,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::Machine;
+
 pub use channels::Channels;
 pub use tunnel::{BACKLOG, SHARED_BACKLOG, SHARED_BY, Tunnel};
 
@@ -87,6 +89,18 @@ pub enum End {
     Stalled,
     /// The server did not answer within 30 s.
     Unanswered,
+}
+
+/// What both forms of the conversation can tell beside events.
+pub trait Forwarding: Machine<Command = Command, Event = Event> {
+    /// Tells whether a new connection fares well here.
+    fn has_room(&self) -> bool;
+
+    /// Tells that the WebSocket is gone, with the code of its Close frame where there was one.
+    fn gone(&mut self, code: Option<u16>);
+
+    /// Returns how many bytes came for connections that were over.
+    fn dropped(&self) -> u64;
 }
 
 /// Why a tunnel is of no more use.

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::mem;
 use std::num::NonZeroU16;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
 use super::limits::Clock;
 use super::pair::{Input, Pair, Side};
-use super::{Command, Connection, End, Event, HalfClose, Over, Rules};
+use super::{Command, Connection, End, Event, Forwarding, HalfClose, Over, Rules};
 use crate::protocol::error::ProtocolError;
 use crate::protocol::machine::{Machine, Outgoing};
 use crate::protocol::spdy::{
@@ -462,5 +463,44 @@ impl Machine for Tunnel {
 
     fn is_settled(&self) -> bool {
         self.over
+    }
+
+    /// The API server behind a tunnel that is lost says so only when it is spoken to.
+    fn takes_leave(&self) -> bool {
+        true
+    }
+
+    fn reads(&self) -> bool {
+        Self::reads(self)
+    }
+
+    fn waits(&self) -> Option<bool> {
+        Some(Self::waits(self))
+    }
+
+    fn at(&mut self, now: Duration) {
+        Self::at(self, now);
+    }
+
+    fn deadline(&self) -> Option<Duration> {
+        Self::deadline(self)
+    }
+
+    fn resumed(&mut self, now: Duration) {
+        Self::resumed(self, now);
+    }
+}
+
+impl Forwarding for Tunnel {
+    fn has_room(&self) -> bool {
+        Self::has_room(self)
+    }
+
+    fn gone(&mut self, _code: Option<u16>) {
+        self.lost();
+    }
+
+    fn dropped(&self) -> u64 {
+        Self::dropped(self)
     }
 }

@@ -1,11 +1,19 @@
 //! What a port-forward is asked for: ports and addresses, as kubectl writes them.
 //!
+//! - `options`: what else is asked for
+//!
 //! Lives here: text to values. Never here: looking up names, binding.
+
+mod options;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU16;
 
 use super::error::ProtocolError;
+
+pub use options::{
+    Balance, ForwardOptions, ForwardProtocol, ForwardSubprotocol, OnConflict, Reconnect,
+};
 
 /// One `[LOCAL:]REMOTE`.
 #[derive(Clone, Debug, Eq, PartialEq)]
