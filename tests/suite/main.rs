@@ -18,6 +18,7 @@ mod logs;
 mod logs_many;
 mod messages;
 mod program;
+mod queries;
 mod raw;
 mod recorded;
 mod scenario;

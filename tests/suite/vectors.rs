@@ -291,6 +291,11 @@ fn ports() {
     });
 }
 
+#[test]
+fn queryargs() {
+    check("queryargs.json", crate::queries::queryargs);
+}
+
 /// The exit codes of the same file are checked where they are chosen (kubectl-wsx/src/exit.rs).
 #[test]
 fn error() {

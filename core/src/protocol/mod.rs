@@ -5,6 +5,7 @@
 //! - [`handshake`]: the upgrade request's secret and the checks of its answer
 //! - [`status`]: the last word of a session: exit code, failure to start, or nothing usable
 //! - [`portforward`]: ports and addresses, as kubectl writes them
+//! - [`query`]: a query string carried past hops that drop it, and restored
 //! - [`spdy`]: the frames inside a port-forward tunnel
 //! - [`request`]: what is asked for, with all defaults, and the request each verb makes
 //! - [`text`]: foreign text made safe for terminals and logs
@@ -16,6 +17,7 @@ pub mod handshake;
 pub mod logs;
 pub mod machine;
 pub mod portforward;
+pub mod query;
 pub mod request;
 pub mod spdy;
 pub mod status;
