@@ -51,7 +51,10 @@ pub struct Listener {
 enum Socket {
     Tcp(TcpListener),
     #[cfg(unix)]
-    Unix(UnixListener, #[expect(dead_code, reason = "its drop removes it")] SocketFile),
+    Unix(
+        UnixListener,
+        #[expect(dead_code, reason = "its drop removes it")] SocketFile,
+    ),
 }
 
 /// An accepted connection.

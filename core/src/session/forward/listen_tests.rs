@@ -4,7 +4,7 @@ use std::fs;
 use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener as StdListener};
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::os::unix::net::UnixListener as StdUnixListener;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -22,7 +22,10 @@ fn wanted(local: u16) -> Wanted {
 }
 
 fn at(addresses: &[&str]) -> ForwardOptions {
-    let addresses: Vec<_> = addresses.iter().map(|address| (*address).to_owned()).collect();
+    let addresses: Vec<_> = addresses
+        .iter()
+        .map(|address| (*address).to_owned())
+        .collect();
     ForwardOptions::default().address(addresses)
 }
 
@@ -159,7 +162,10 @@ async fn next_takes_the_next_one_that_is_free_and_says_so() {
     let options = at(&["127.0.0.1"]).on_conflict(OnConflict::Next);
     let (listeners, notes) = bind(&[wanted(port)], &options).unwrap();
     let chosen = listeners[0].port.local;
-    assert!((port + 1..=port + FURTHER).contains(&chosen), "{port} {chosen}");
+    assert!(
+        (port + 1..=port + FURTHER).contains(&chosen),
+        "{port} {chosen}"
+    );
     let said = format!("port {port} is in use (this process has it already): using {chosen}");
     assert_eq!(notes, [said]);
 }
@@ -169,7 +175,10 @@ async fn next_keeps_one_number_for_all_addresses() {
     let (_held, port) = taken();
     let options = at(&["localhost", "127.0.0.2"]).on_conflict(OnConflict::Next);
     let (listeners, _) = bind(&[wanted(port)], &options).unwrap();
-    let numbers: BTreeSet<_> = locals(&listeners).into_iter().map(|(_, number)| number).collect();
+    let numbers: BTreeSet<_> = locals(&listeners)
+        .into_iter()
+        .map(|(_, number)| number)
+        .collect();
     assert_eq!(numbers.len(), 1);
     assert!(listeners.len() >= 2);
 }
@@ -266,7 +275,9 @@ async fn a_socket_that_was_left_behind_is_replaced() {
 #[tokio::test]
 async fn names_that_are_taken_are_left_alone() {
     let folder = tempfile::tempdir().unwrap();
-    let (file, link, live) = ["file", "link", "live"].map(|name| folder.path().join(name)).into();
+    let (file, link, live) = ["file", "link", "live"]
+        .map(|name| folder.path().join(name))
+        .into();
     fs::write(&file, "kept").unwrap();
     symlink(folder.path().join("elsewhere"), &link).unwrap();
     let _listener = StdUnixListener::bind(&live).unwrap();
@@ -276,11 +287,29 @@ async fn names_that_are_taken_are_left_alone() {
         (&live, "this process has it already"),
     ] {
         let error = bind(&[wanted(80)], &at(&[]).unix(path.clone())).unwrap_err();
-        assert_eq!((error.kind(), error.why()), (ErrorKind::NotStarted, Some(why)));
+        assert_eq!(
+            (error.kind(), error.why()),
+            (ErrorKind::NotStarted, Some(why))
+        );
     }
     assert_eq!(fs::read_to_string(&file).unwrap(), "kept");
     assert!(fs::symlink_metadata(folder.path().join("elsewhere")).is_err());
     UnixStream::connect(&live).await.unwrap();
+}
+
+#[tokio::test]
+#[expect(clippy::print_stdout, reason = "a skipped test is announced")]
+async fn a_socket_of_somebody_else_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    drop(StdUnixListener::bind(&path).unwrap());
+    if chown(&path, Some(1), None).is_err() {
+        println!("SKIPPED: only root can give a file away");
+        return;
+    }
+    let error = bind(&[wanted(80)], &at(&[]).unix(path.clone())).unwrap_err();
+    assert_eq!(error.why(), Some("there is a socket of somebody else"));
+    fs::symlink_metadata(&path).unwrap();
 }
 
 #[tokio::test]
