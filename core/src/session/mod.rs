@@ -18,6 +18,10 @@ pub mod process;
 pub mod queue;
 pub mod transport;
 
+pub use forward::{
+    ForwardEvent, ForwardReader, ForwardReport, ForwardStream, ForwardWriter, ForwardedPort,
+    PortForward,
+};
 pub use logs::{LogEnd, LogEvent, LogItem, LogLine, LogReport, LogSource, Logs};
 pub use pipe::{Lines, Pipe, Taken};
 pub use process::{Chunk, Completed, Exit, Output, Process, Report, Stdin, Stream};

@@ -196,6 +196,14 @@ impl<T: Weigh> Receiver<T> {
         }
     }
 
+    /// Takes an item without waiting; `Some(None)` at the end, `None` when nothing is there yet.
+    pub fn try_next(&self) -> Option<Option<T>> {
+        match self.poll_next(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(item) => Some(item),
+            Poll::Pending => None,
+        }
+    }
+
     /// Waits for at least one item and takes all that are there; ready with `false` at the end.
     pub fn poll_batch(&self, cx: &mut Context<'_>, batch: &mut Vec<T>) -> Poll<bool> {
         let state = lock(&self.shared);

@@ -59,7 +59,7 @@ enum Socket {
 
 /// An accepted connection.
 #[derive(Debug)]
-pub enum Local {
+pub(super) enum Local {
     /// Over TCP, without Nagle's delay.
     Tcp(TcpStream),
     /// Over a Unix socket.
@@ -298,7 +298,7 @@ impl Listener {
     ///
     /// # Cancel safety
     /// Nothing is lost.
-    pub fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Local>> {
+    pub(super) fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Local>> {
         loop {
             let accepted = match &self.socket {
                 Socket::Tcp(listener) => ready!(listener.poll_accept(cx)).map(|(stream, _)| {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::protocol::portforward::ForwardSubprotocol;
 use crate::session::transport::{Dial, Io};
 
@@ -18,11 +18,7 @@ pub trait Route: Send + Sync + 'static {
     /// `remote` is the place, in the list of ports that were asked for, of the port that the first
     /// connection wants: with `v4` the server dials it at once. Without a pod to use it waits for
     /// one: `pod_running_timeout` before the first session, `wait` once there was one.
-    fn open(
-        &self,
-        remote: usize,
-        pod: Option<&str>,
-    ) -> BoxFuture<'_, std::result::Result<Opened, Unopened>>;
+    fn open(&self, remote: usize, pod: Option<&str>) -> BoxFuture<'_, Result<Opened, Unopened>>;
 
     /// Returns the names of all pods that may be used now, where connections are spread over them.
     fn pods(&self) -> Vec<String>;
