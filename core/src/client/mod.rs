@@ -5,8 +5,9 @@
 //! - `credentials`, `plugin`, `credential`, `tls`: that identity, kept fresh
 //! - `proxy`, `tunnel`, `connector`, `transport`: one connection, one request
 //! - `server`, `refusal`, `dial`: requests with an identity, what refusals mean, the upgrade
-//! - `target`, `pod`, `resolve`: which pod, which container
+//! - `target`, `pod`, `resolve`: which pod, which container; `watch`: what becomes of pods
 //! - `logs`: the log of a container
+//! - `forward`: a port-forward
 //! - `open`: a session in it; `confirm`, `ended`: what its status was worth
 
 mod config;
@@ -16,6 +17,8 @@ mod credential;
 mod credentials;
 mod dial;
 mod ended;
+#[allow(dead_code, reason = "its caller comes with the session")]
+mod forward;
 mod impersonation;
 mod kubeconfig;
 mod logs;
@@ -35,6 +38,7 @@ mod tests;
 mod tls;
 mod transport;
 mod tunnel;
+mod watch;
 
 use std::fmt;
 use std::sync::Arc;

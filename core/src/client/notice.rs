@@ -97,8 +97,10 @@ pub enum Notice {
         /// Why not.
         reason: String,
     },
-    /// Pods may be listed, but not watched: new ones are noticed later.
+    /// Pods may be read, but not watched: changes are noticed later.
     PodsNotWatched {
+        /// How often they are looked at, in seconds.
+        seconds: u64,
         /// What the server said.
         reason: String,
     },
@@ -222,9 +224,9 @@ impl fmt::Display for Notice {
                 "the log is followed over HTTP, without pings: {}",
                 escape(reason)
             ),
-            Self::PodsNotWatched { reason } => write!(
+            Self::PodsNotWatched { seconds, reason } => write!(
                 f,
-                "new pods are looked for every 10s only: {}",
+                "pods are not watched, but looked at every {seconds}s: {}",
                 escape(reason)
             ),
             Self::PodsUnknown { reason } => write!(

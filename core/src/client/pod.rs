@@ -12,14 +12,18 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::protocol::logs::Instance;
 use crate::protocol::text::{escape, excerpt};
 
-/// A list of pods.
+/// A list of objects.
 #[derive(Deserialize)]
-pub(super) struct PodList {
+#[serde(bound = "T: Deserialize<'de>")]
+pub(super) struct List<T> {
     #[serde(default)]
     pub(super) metadata: ListMetadata,
     #[serde(default, deserialize_with = "nullable")]
-    pub(super) items: Vec<Pod>,
+    pub(super) items: Vec<T>,
 }
+
+/// A list of pods.
+pub(super) type PodList = List<Pod>;
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -66,9 +70,20 @@ pub(super) struct Spec {
 #[serde(default, rename_all = "camelCase")]
 struct Container {
     name: String,
+    #[serde(deserialize_with = "nullable")]
+    ports: Vec<ContainerPort>,
     restart_policy: Option<String>,
     stdin: bool,
     tty: bool,
+}
+
+/// A port of a container, as its pod declares it: one that is not declared may be open as well.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct ContainerPort {
+    pub(super) name: String,
+    pub(super) container_port: u16,
+    pub(super) protocol: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -162,7 +177,7 @@ pub(super) enum Readiness {
 }
 
 /// Go writes empty lists as `null`.
-fn nullable<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+pub(super) fn nullable<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
     T: Default + Deserialize<'de>,
@@ -173,9 +188,9 @@ where
 /// Returns the pod that kubectl would take for exec, attach and port-forward.
 ///
 /// kubectl pkg/util/podutils: the last in the order of `ActivePods`.
-pub(super) fn best(pods: &[Pod]) -> Option<&Pod> {
+pub(super) fn best<'a>(pods: impl IntoIterator<Item = &'a Pod>) -> Option<&'a Pod> {
     // Of equals the first one listed.
-    pods.iter().min_by_key(|pod| Reverse(pod.rank()))
+    pods.into_iter().min_by_key(|pod| Reverse(pod.rank()))
 }
 
 /// Returns the pod whose log kubectl would take.
@@ -399,6 +414,25 @@ impl Pod {
         found.map_or((false, false), |it| (it.stdin, it.tty))
     }
 
+    /// Returns all ports that are declared; those of init containers come last, as in kubectl.
+    pub(super) fn ports(&self) -> impl Iterator<Item = &ContainerPort> {
+        let spec = &self.spec;
+        let all = spec.containers.iter().chain(&spec.init_containers);
+        all.flat_map(|container| &container.ports)
+    }
+
+    pub(super) fn phase(&self) -> &str {
+        self.status.phase.as_deref().unwrap_or("Pending")
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        self.status.conditions.iter().any(Condition::is_ready)
+    }
+
+    pub(super) const fn is_terminating(&self) -> bool {
+        self.metadata.deletion_timestamp.is_some()
+    }
+
     /// Returns the exit code of the instance of a container with this ID, once it has ended.
     pub(super) fn exit_code(&self, container: &str, id: Option<&str>) -> Option<i32> {
         let status = self.status_of(container)?;
@@ -479,7 +513,8 @@ impl Pod {
         }
     }
 
-    fn why_pending(&self) -> String {
+    /// Returns why a pod does not run, for people.
+    pub(super) fn why_pending(&self) -> String {
         let phase = self.status.phase.as_deref().unwrap_or("Pending");
         let mut conditions = self.status.conditions.iter();
         let scheduled = conditions.find(|it| it.r#type == "PodScheduled" && it.status == "False");

@@ -178,8 +178,9 @@ impl Search {
     }
 }
 
+/// An object that may select pods.
 #[derive(Deserialize)]
-struct Selecting {
+pub(super) struct Selecting {
     spec: Option<Spec>,
 }
 
@@ -212,42 +213,49 @@ pub(super) async fn selector(
 ) -> Result<String> {
     let path = workload.path(namespace, name);
     let object: Selecting = server.object(&path, &[], Some(connect)).await?;
-    let value = object
-        .spec
-        .and_then(|spec| spec.selector)
-        .unwrap_or_default();
-    let selector = match workload {
-        // These two have a plain map.
-        Workload::Service | Workload::ReplicationController => {
-            let labels: Option<BTreeMap<String, String>> =
-                serde_json::from_value(value).unwrap_or_default();
-            LabelSelector {
-                match_labels: labels,
-                match_expressions: None,
+    object.selector(workload, name)
+}
+
+impl Selecting {
+    /// Returns what selects the pods, as a query.
+    ///
+    /// # Errors
+    /// `Invalid` without a selector, `Unsupported` for one of a later Kubernetes.
+    pub(super) fn selector(self, workload: Workload, name: &str) -> Result<String> {
+        let value = self.spec.and_then(|spec| spec.selector).unwrap_or_default();
+        let selector = match workload {
+            // These two have a plain map.
+            Workload::Service | Workload::ReplicationController => {
+                let labels: Option<BTreeMap<String, String>> =
+                    serde_json::from_value(value).unwrap_or_default();
+                LabelSelector {
+                    match_labels: labels,
+                    match_expressions: None,
+                }
             }
+            _ => serde_json::from_value(value).unwrap_or_default(),
+        };
+        match selector.text() {
+            Some(text) if !text.is_empty() => Ok(text),
+            Some(_) => Err(Error::new(
+                ErrorKind::Invalid,
+                // kubectl pkg/polymorphichelpers: the same words.
+                format!(
+                    "invalid {} '{name}': {} is defined without a selector",
+                    workload.singular(),
+                    capital(workload.singular())
+                ),
+            )
+            .because("there is no way to tell which pods belong to it")
+            .remedy("name a pod")),
+            None => Err(Error::new(
+                ErrorKind::Unsupported,
+                format!(
+                    "the selector of {} {name} cannot be understood",
+                    workload.singular()
+                ),
+            )),
         }
-        _ => serde_json::from_value(value).unwrap_or_default(),
-    };
-    match selector.text() {
-        Some(text) if !text.is_empty() => Ok(text),
-        Some(_) => Err(Error::new(
-            ErrorKind::Invalid,
-            // kubectl pkg/polymorphichelpers: the same words.
-            format!(
-                "invalid {} '{name}': {} is defined without a selector",
-                workload.singular(),
-                capital(workload.singular())
-            ),
-        )
-        .because("there is no way to tell which pods belong to it")
-        .remedy("name a pod")),
-        None => Err(Error::new(
-            ErrorKind::Unsupported,
-            format!(
-                "the selector of {} {name} cannot be understood",
-                workload.singular()
-            ),
-        )),
     }
 }
 

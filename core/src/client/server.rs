@@ -37,6 +37,8 @@ const REFUSAL_PATIENCE: Duration = Duration::from_secs(5);
 /// How long an attempt to reach the server again may take: TCP sends its first packet at 0, 1 and 3 s.
 const KNOCK_LIMIT: Duration = Duration::from_secs(3);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// The longest pause between two requests to a server that answers with errors.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// How many different warnings are remembered, so that each is told once.
 const WARNINGS: usize = 64;
 
@@ -367,6 +369,12 @@ impl Server {
             }
         }
     }
+}
+
+/// From half a second, doubled with each failure, up to 30 s; half of it is random.
+pub(super) fn pause(failures: u32) -> Duration {
+    let most = Duration::from_millis(500).saturating_mul(2_u32.saturating_pow(failures));
+    most.min(LONGEST_PAUSE).mul_f64(0.5 + random() / 2.0)
 }
 
 /// Returns a random number from 0 to 1.

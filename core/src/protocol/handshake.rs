@@ -9,8 +9,6 @@ use http::header::{SEC_WEBSOCKET_PROTOCOL, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use thiserror::Error;
 
-use super::subprotocol::Subprotocol;
-
 /// What is wrong with a 101 answer.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 #[non_exhaustive]
@@ -38,17 +36,11 @@ pub fn key(random: [u8; 16]) -> String {
     STANDARD.encode(random)
 }
 
-/// Returns the headers of an upgrade request, the whole offer in one line.
+/// Returns the headers of an upgrade request that offers these names, in one line.
 ///
 /// The server looks at the first `Sec-WebSocket-Protocol` line only (golang.org/x/net websocket/hybi.go).
 #[must_use]
-pub fn headers(key: &str, offer: &[Subprotocol]) -> HeaderMap {
-    headers_for(key, &names(offer))
-}
-
-/// The same for subprotocols by name: those of a log are not those of exec.
-#[must_use]
-pub fn headers_for(key: &str, names: &[&str]) -> HeaderMap {
+pub fn headers(key: &str, names: &[&str]) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(5);
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
@@ -63,24 +55,11 @@ pub fn headers_for(key: &str, names: &[&str]) -> HeaderMap {
     headers
 }
 
-/// Checks the headers of a 101 answer and returns the subprotocol that the server chose.
+/// Checks the headers of a 101 answer and returns which of the offered names the server chose.
 ///
 /// # Errors
 /// [`HandshakeError`] names the first thing that is wrong.
 pub fn check(
-    headers: &HeaderMap,
-    key: &str,
-    offer: &[Subprotocol],
-) -> Result<Option<Subprotocol>, HandshakeError> {
-    let chosen = check_for(headers, key, &names(offer))?;
-    Ok(chosen.and_then(|index| offer.get(index).copied()))
-}
-
-/// The same for subprotocols by name: returns the index of the one that was chosen.
-///
-/// # Errors
-/// [`HandshakeError`] names the first thing that is wrong.
-pub fn check_for(
     headers: &HeaderMap,
     key: &str,
     names: &[&str],
@@ -113,10 +92,6 @@ pub fn check_for(
             None => Err(HandshakeError::Subprotocol(name)),
         },
     }
-}
-
-fn names(offer: &[Subprotocol]) -> Vec<&'static str> {
-    offer.iter().map(|subprotocol| subprotocol.name()).collect()
 }
 
 fn accept_key(key: &str) -> String {
@@ -177,15 +152,13 @@ mod tests {
 
     #[test]
     fn the_example_of_the_rfc_is_accepted() {
-        assert_eq!(
-            check(&answer(&[]), KEY, &[Subprotocol::V4]),
-            Ok(Some(Subprotocol::V4))
-        );
+        let names = ["v5.channel.k8s.io", "v4.channel.k8s.io"];
+        assert_eq!(check(&answer(&[]), KEY, &names), Ok(Some(1)));
     }
 
     #[test]
     fn every_wrong_answer_is_named() {
-        let offer = [Subprotocol::V4];
+        let offer = ["v4.channel.k8s.io"];
         for (change, error) in [
             ([("upgrade", "h2c")], HandshakeError::Header("Upgrade")),
             (
@@ -215,7 +188,7 @@ mod tests {
 
     #[test]
     fn the_offer_is_one_line() {
-        let headers = headers(KEY, &[Subprotocol::V5, Subprotocol::V4]);
+        let headers = headers(KEY, &["v5.channel.k8s.io", "v4.channel.k8s.io"]);
         let lines: Vec<_> = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter().collect();
         assert_eq!(lines, ["v5.channel.k8s.io, v4.channel.k8s.io"]);
     }

@@ -312,7 +312,8 @@ fn streams<'a>(
     Ok(())
 }
 
-fn pod_path(pod: &PodRef, verb: &str) -> String {
+/// Returns the path of a subresource of a pod.
+pub(super) fn pod_path(pod: &PodRef, verb: &str) -> String {
     let (namespace, name) = (encode(&pod.namespace), encode(&pod.name));
     format!("/api/v1/namespaces/{namespace}/pods/{name}/{verb}")
 }

@@ -184,7 +184,7 @@ impl Opener {
         let mut request = request.clone();
         request
             .headers_mut()
-            .extend(handshake::headers_for(&key, &names));
+            .extend(handshake::headers(&key, &names));
         let answer = self.send(&request, answer).await?;
         if is_log(&answer) {
             self.facts.travels(LogProtocol::Http);
@@ -198,7 +198,7 @@ impl Opener {
             }
             return Err(answer.upgrade_refusal("log"));
         }
-        handshake::check_for(answer.headers(), &key, &names).map_err(|error| {
+        handshake::check(answer.headers(), &key, &names).map_err(|error| {
             Error::new(ErrorKind::Protocol, "the server's 101 answer is invalid").caused_by(error)
         })?;
         let upgraded = hyper::upgrade::on(answer).await.map_err(|error| {

@@ -196,7 +196,7 @@ async fn who_may_list_but_not_watch_lists_every_ten_seconds_and_is_told() {
     while told.lines().is_empty() {
         tokio::task::yield_now().await;
     }
-    assert!(told.lines()[0].contains("every 10s"), "{:?}", told.lines());
+    assert!(told.lines()[0].contains("every 10s:"), "{:?}", told.lines());
     pause();
     advance(Duration::from_secs(10)).await;
     resume();

@@ -1,10 +1,11 @@
 //! What a port-forward is asked for: ports and addresses, as kubectl writes them.
 //!
-//! - `options`: what else is asked for
+//! - `options`: what else is asked for; [`request`]: the upgrade request
 //!
 //! Lives here: text to values. Never here: looking up names, binding.
 
 mod options;
+pub mod request;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU16;

@@ -1,6 +1,6 @@
 //! Several logs as one: which are read, how many at once, and when it is all over.
 //!
-//! - `select`: the pods that are meant; `watch`: what becomes of them
+//! - `select`: the pods that are meant
 //! - `roll`: which logs they have, and which of them come next
 //! - `outlet`: from many queues into one
 //!
@@ -13,7 +13,6 @@
 mod outlet;
 mod roll;
 mod select;
-mod watch;
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -25,14 +24,13 @@ use tokio::time::{Instant, sleep_until};
 
 use self::outlet::{Log, Outlet};
 use self::roll::{Entry, Outlook, Roll, Turn};
-use self::select::Selection;
-use self::watch::{News, Watcher};
 use super::open::Opener;
 use super::pump::{Pump, closed};
 use crate::client::notice::Notice;
 use crate::client::pod::{Pod, PodList};
 use crate::client::server::Server;
 use crate::client::target::Target;
+use crate::client::watch::{News, Selection, Watcher};
 use crate::error::{Error, ErrorKind, Result};
 use crate::protocol::logs::{Instance, LogsOptions};
 use crate::session::logs::{Batch, Facts, LogEnd, LogEvent, LogSource, READ_SIZE_SHARED};
@@ -40,6 +38,8 @@ use crate::session::queue;
 
 /// How many bytes of lines of one log wait for their turn.
 const LOG_LIMIT: usize = 32 * 1024;
+/// How often pods are listed that may not be watched.
+const LISTED: Duration = Duration::from_secs(10);
 /// How many changes of pods wait.
 const NEWS: usize = 16;
 /// How long the end of a log is waited for whose pod is gone, while it is silent.
@@ -75,8 +75,8 @@ pub(super) async fn find(
     namespace: &str,
     options: &LogsOptions,
 ) -> Result<Found> {
-    let selection = Selection::of(server, target, namespace, options).await?;
-    let list = selection.list(server, options).await?;
+    let selection = select::select(server, target, namespace, options).await?;
+    let list = selection.list(server, options.limits.connect).await?;
     if list.items.is_empty() && !options.follows() {
         return Err(selection.nobody());
     }
@@ -108,7 +108,7 @@ enum Step {
     Ended(u64, Ended),
     /// Items were moved on; false when nobody takes them any more.
     Moved(bool),
-    News(News),
+    News(News<Pod>),
     Time,
 }
 
@@ -143,10 +143,12 @@ impl Many {
             let watcher = Watcher {
                 server: Arc::clone(&self.server),
                 selection: self.selection.clone(),
-                options: self.options.clone(),
+                limits: self.options.limits,
+                period: LISTED,
+                forever: self.options.forever,
                 news: news_tx,
             };
-            watching.spawn(watcher.run(list.metadata.resource_version));
+            watching.spawn(watcher.run(Some(list.metadata.resource_version)));
         }
         let end = match self.hear(News::All(list.items)) {
             Ok(()) => self.work(&mut news_rx).await,
@@ -159,7 +161,7 @@ impl Many {
         }
     }
 
-    async fn work(&mut self, news: &mut mpsc::Receiver<News>) -> Result<LogEnd> {
+    async fn work(&mut self, news: &mut mpsc::Receiver<News<Pod>>) -> Result<LogEnd> {
         loop {
             self.start();
             if let Some(end) = self.over() {
@@ -193,7 +195,7 @@ impl Many {
         }
     }
 
-    fn hear(&mut self, news: News) -> Result<()> {
+    fn hear(&mut self, news: News<Pod>) -> Result<()> {
         let heard = match news {
             News::All(pods) => {
                 self.roll.only(&pods);
@@ -206,6 +208,7 @@ impl Many {
                 self.roll.gone(&pod.metadata.uid);
                 Ok(())
             }
+            News::Away(_) | News::Back => Ok(()),
             News::Failed(error) => Err(error),
         };
         for (source, event) in self.roll.events() {

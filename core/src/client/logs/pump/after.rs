@@ -10,15 +10,13 @@ use super::{Pump, closed};
 use crate::client::logs::place::{self, PERIOD};
 use crate::client::pod::{Pod, Run};
 use crate::client::resolve::pod_path;
-use crate::client::server::random;
+use crate::client::server::{pause, random};
 use crate::error::{Error, ErrorKind, Result};
 use crate::protocol::logs::{Change, Given, Resume, Start};
 use crate::session::logs::{Finish, LogEvent};
 
 /// A server that is not reachable for so long is told.
 const OUTAGE: Duration = Duration::from_secs(2);
-/// The longest pause between two requests to a server that answers with errors.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// The status of a pod is this old at most (the kubelet tells changes at once, and all every 10 s).
 const STALE: Duration = Duration::from_secs(30);
 /// How many refusals that look final are taken for a server that is still starting.
@@ -250,10 +248,4 @@ impl Pump {
             }
         }
     }
-}
-
-/// From half a second, doubled with each failure, up to 30 s; half of it is random.
-pub(in crate::client::logs) fn pause(failures: u32) -> Duration {
-    let most = Duration::from_millis(500).saturating_mul(2_u32.saturating_pow(failures));
-    most.min(LONGEST_PAUSE).mul_f64(0.5 + random() / 2.0)
 }

@@ -10,8 +10,6 @@
 mod after;
 mod held;
 
-pub(super) use after::pause;
-
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,11 +1,16 @@
-//! The pods of a selection as they come, change and go: list, watch, and list again.
+//! Objects of a selection as they come, change and go: list, watch, and list again.
 //!
-//! Lives here: requests, events, resource versions. Never here: which logs a pod has.
+//! - `selection`: which objects
+//!
+//! Lives here: requests, events, resource versions. Never here: what the objects are for.
 //!
 //! A watch that ends is ordinary: it goes on after the last version that was heard of (events and
-//! bookmarks carry it). 410 (`Expired`) means that this version is forgotten: the pods are listed again,
-//! and who is not on the list is gone. Nobody who may list but not watch waits for ever: the pods are
-//! listed every 10 s then.
+//! bookmarks carry it). 410 (`Expired`) means that this version is forgotten: the objects are listed again,
+//! and who is not on the list is gone. Nobody who may list but not watch waits for ever: the objects are
+//! listed from time to time then, and one that is named is asked for by its name where not even lists
+//! are allowed.
+
+mod selection;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,25 +21,25 @@ use http::{HeaderValue, StatusCode};
 use http_body_util::BodyExt as _;
 use kube::client::Body;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::select::Selection;
-use crate::client::logs::pump::pause;
-use crate::client::notice::Notice;
-use crate::client::pod::Pod;
-use crate::client::server::{Server, unstarted, unusable};
-use crate::client::transport::{Connection, Stages};
+use super::notice::Notice;
+use super::pod::{Metadata, Pod};
+use super::server::{Server, pause, unstarted, unusable};
+use super::transport::{Connection, Stages};
 use crate::error::{Error, ErrorKind, Result, plain};
-use crate::protocol::logs::LogsOptions;
-use crate::protocol::request::get;
+use crate::protocol::request::{Limits, get};
 use crate::protocol::text::excerpt;
+
+pub(super) use self::selection::{Resource, Selection};
 
 /// How long a watch lives: the server is asked to end it then, and it is taken for dead a little later.
 const LIFE: Duration = Duration::from_secs(60);
-/// How often pods are listed that may not be watched.
-const LISTED: Duration = Duration::from_secs(10);
+/// How long lists have to do before a watch is asked for that was forbidden.
+const FORBIDDEN: Duration = Duration::from_secs(30);
 /// A watch that ended sooner without an event counts as a failure.
 const SHORT: Duration = Duration::from_secs(1);
 /// The longest event: etcd keeps objects of 1.5 MB.
@@ -45,17 +50,32 @@ const REFUSALS: u32 = 6;
 /// So many failures in a row are told.
 const TROUBLE: u32 = 3;
 
-/// What became of the pods.
+/// An object that can be watched.
+pub(super) trait Watched: DeserializeOwned + Send {
+    fn metadata(&self) -> &Metadata;
+}
+
+impl Watched for Pod {
+    fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+}
+
+/// What became of the objects.
 #[derive(Debug)]
-pub(super) enum News {
+pub(super) enum News<T> {
     /// These there are; all others are gone.
-    All(Vec<Pod>),
+    All(Vec<T>),
+    /// The server cannot be reached.
+    Away(String),
+    /// It can be reached again.
+    Back,
     /// This one is new, or another than it was.
-    Changed(Box<Pod>),
+    Changed(Box<T>),
     /// They cannot be had.
     Failed(Error),
     /// This one is gone, or was selected before.
-    Gone(Box<Pod>),
+    Gone(Box<T>),
 }
 
 /// Why a watch has ended.
@@ -70,12 +90,16 @@ enum Over {
     Refused(Error),
 }
 
-/// Tells what becomes of the pods of a selection.
-pub(super) struct Watcher {
+/// Tells what becomes of the objects of a selection.
+pub(super) struct Watcher<T> {
     pub(super) server: Arc<Server>,
     pub(super) selection: Selection,
-    pub(super) options: LogsOptions,
-    pub(super) news: mpsc::Sender<News>,
+    pub(super) limits: Limits,
+    /// How often objects are listed that may not be watched.
+    pub(super) period: Duration,
+    /// Whether to go on whatever the server says.
+    pub(super) forever: bool,
+    pub(super) news: mpsc::Sender<News<T>>,
 }
 
 #[derive(Deserialize)]
@@ -91,58 +115,83 @@ struct Status {
     message: String,
 }
 
-impl Watcher {
-    /// Watches on from the version of a list, until nobody listens or the server says no for good.
-    pub(super) async fn run(self, mut version: String) {
-        let mut failures = 0;
-        let mut told = false;
+impl<T: Watched> Watcher<T> {
+    /// Watches on from the version of a list, or lists first, until nobody listens or the server says
+    /// no for good.
+    pub(super) async fn run(self, version: Option<String>) {
+        // It has no other end.
+        let Err(Listeners) = self.go_on(version).await else {
+            return;
+        };
+    }
+
+    async fn go_on(&self, mut version: Option<String>) -> Result<(), Listeners> {
+        let (mut failures, mut told) = (0, false);
         loop {
-            let (begin, before) = (Instant::now(), version.clone());
-            let over = self.watch(&mut version).await;
-            let lost = matches!(over, Ok(Over::Lost(_)));
-            let refusal = match over {
-                Ok(Over::Ended(why) | Over::Lost(why)) => {
-                    tracing::debug!(%why, "the watch of pods ended");
-                    let idle = version == before && begin.elapsed() < SHORT;
+            let Some(known) = &mut version else {
+                version = Some(self.list(&mut failures).await?);
+                continue;
+            };
+            let (begin, before) = (Instant::now(), known.clone());
+            let over = self.watch(known).await?;
+            let lost = matches!(over, Over::Lost(_));
+            match over {
+                Over::Ended(why) | Over::Lost(why) => {
+                    tracing::debug!(%why, "a watch ended");
+                    let idle = *known == before && begin.elapsed() < SHORT;
                     failures = if idle { failures + 1 } else { 0 };
-                    self.tell_trouble(failures, why);
+                    self.tell_trouble(failures, why.clone());
                     if failures > 0 {
                         sleep(pause(failures)).await;
                     }
                     if lost {
-                        self.server.reachable(Instant::now()).await;
+                        self.outage(why, Instant::now()).await?;
                     }
-                    continue;
                 }
-                Ok(Over::Expired) => None,
-                Ok(Over::Refused(error)) => Some(error),
-                Err(Listeners) => return,
-            };
-            if let Some(error) = refusal {
-                failures += 1;
-                if error.kind() == ErrorKind::Forbidden {
+                Over::Expired => version = None,
+                Over::Refused(error) if error.kind() == ErrorKind::Forbidden => {
                     if !told {
-                        let reason = error.report();
-                        self.server.tell(&Notice::PodsNotWatched { reason });
+                        let (seconds, reason) = (self.period.as_secs(), error.report());
+                        self.server
+                            .tell(&Notice::PodsNotWatched { seconds, reason });
                         told = true;
                     }
-                    sleep(LISTED).await;
-                } else {
+                    version = Some(self.poll(&mut failures).await?);
+                }
+                Over::Refused(_) => {
+                    failures += 1;
                     sleep(pause(failures)).await;
+                    version = None;
                 }
             }
-            match self.list(&mut failures).await {
-                Ok(listed) => version = listed,
-                Err(Listeners) => return,
+        }
+    }
+
+    /// Lists from time to time, and returns the last version.
+    async fn poll(&self, failures: &mut u32) -> Result<String, Listeners> {
+        let begin = Instant::now();
+        loop {
+            sleep(self.period).await;
+            let version = self.list(failures).await?;
+            if begin.elapsed() >= FORBIDDEN {
+                return Ok(version);
             }
         }
     }
 
     /// Lists until that succeeds.
     async fn list(&self, failures: &mut u32) -> Result<String, Listeners> {
+        let connect = self.limits.connect;
         loop {
             let asked = Instant::now();
-            let error = match self.selection.list(&self.server, &self.options).await {
+            let mut answer = self.selection.list(&self.server, connect).await;
+            if let Err(error) = &answer
+                && error.kind() == ErrorKind::Forbidden
+                && self.selection.name.is_some()
+            {
+                answer = self.selection.get(&self.server, connect).await;
+            }
+            let error = match answer {
                 Ok(list) => {
                     self.tell(News::All(list.items)).await?;
                     return Ok(list.metadata.resource_version);
@@ -152,15 +201,22 @@ impl Watcher {
             *failures += 1;
             self.tell_trouble(*failures, error.report());
             let unanswered = error.http_status().is_none();
-            if !unanswered && *failures > REFUSALS && !self.options.forever {
+            if !unanswered && *failures > REFUSALS && !self.forever {
                 self.tell(News::Failed(error)).await?;
                 return Err(Listeners);
             }
             if unanswered {
-                self.server.reachable(asked).await;
+                self.outage(error.report(), asked).await?;
             }
             sleep(pause(*failures)).await;
         }
+    }
+
+    /// Waits until the server is there again, which was lost then.
+    async fn outage(&self, why: String, since: Instant) -> Result<(), Listeners> {
+        self.tell(News::Away(why)).await?;
+        self.server.reachable(since).await;
+        self.tell(News::Back).await
     }
 
     fn tell_trouble(&self, failures: u32, reason: String) {
@@ -170,14 +226,14 @@ impl Watcher {
         }
     }
 
-    async fn tell(&self, news: News) -> Result<(), Listeners> {
+    async fn tell(&self, news: News<T>) -> Result<(), Listeners> {
         self.news.send(news).await.map_err(|_| Listeners)
     }
 
     /// One watch: tells its events, and moves the version on.
     async fn watch(&self, version: &mut String) -> Result<Over, Listeners> {
         // A dead peer is noticed by this alone: watches have no pings.
-        let limit = LIFE + self.options.limits.keepalive_timeout;
+        let limit = LIFE + self.limits.keepalive_timeout;
         match timeout(limit, self.events(version)).await {
             Ok(over) => over,
             Err(_) => Ok(Over::Lost("it was silent for longer than it lives".into())),
@@ -206,7 +262,7 @@ impl Watcher {
             while let Some(length) = memchr::memchr(b'\n', held.get(from..).unwrap_or_default()) {
                 let line = held.get(from..from + length).unwrap_or_default();
                 from += length + 1;
-                let over = match read(line) {
+                let over = match read::<T>(line) {
                     Ok(Heard::Version(now)) => {
                         *version = now;
                         continue;
@@ -244,15 +300,15 @@ impl Watcher {
         let json = HeaderValue::from_static("application/json");
         request.headers_mut().insert(ACCEPT, json);
         let limits = Stages {
-            connect: Some(self.options.limits.connect),
-            answer: Some(self.options.limits.keepalive_timeout),
+            connect: Some(self.limits.connect),
+            answer: Some(self.limits.keepalive_timeout),
         };
         let sent = self.server.send(&request, limits, Connection::Own).await;
         let answer = sent.map_err(unstarted)?;
         if answer.status() == StatusCode::OK {
             return Ok(answer.into_body());
         }
-        let refusal = self.server.refusal(answer, self.options.limits.connect);
+        let refusal = self.server.refusal(answer, self.limits.connect);
         Err(refusal.await.refusal(&path))
     }
 }
@@ -260,8 +316,8 @@ impl Watcher {
 /// Nobody listens any more.
 struct Listeners;
 
-enum Heard {
-    News(String, News),
+enum Heard<T> {
+    News(String, News<T>),
     Over(Over),
     Version(String),
 }
@@ -280,7 +336,7 @@ async fn next(body: &mut Body) -> Result<Option<Bytes>, String> {
 }
 
 /// Reads one event.
-fn read(line: &[u8]) -> Result<Heard> {
+fn read<T: Watched>(line: &[u8]) -> Result<Heard<T>> {
     let broken = |error: serde_json::Error| {
         let shown = excerpt(line, 200);
         Error::new(ErrorKind::Protocol, "an event of a watch cannot be read")
@@ -294,20 +350,17 @@ fn read(line: &[u8]) -> Result<Heard> {
             // The next request finds out who we are now.
             401 => Over::Ended("the credentials have expired".to_owned()),
             code => Over::Refused(
-                Error::new(
-                    ErrorKind::NotStarted,
-                    "the watch of pods ended with an error",
-                )
-                .because(excerpt(status.message.as_bytes(), 500))
-                .answered(code),
+                Error::new(ErrorKind::NotStarted, "the watch ended with an error")
+                    .because(excerpt(status.message.as_bytes(), 500))
+                    .answered(code),
             ),
         }));
     }
-    let pod: Pod = serde_json::from_value(event.object).map_err(broken)?;
-    let version = pod.metadata.resource_version.clone();
+    let object: T = serde_json::from_value(event.object).map_err(broken)?;
+    let version = object.metadata().resource_version.clone();
     Ok(match &*event.r#type {
-        "ADDED" | "MODIFIED" => Heard::News(version, News::Changed(Box::new(pod))),
-        "DELETED" => Heard::News(version, News::Gone(Box::new(pod))),
+        "ADDED" | "MODIFIED" => Heard::News(version, News::Changed(Box::new(object))),
+        "DELETED" => Heard::News(version, News::Gone(Box::new(object))),
         // A bookmark, or what a later Kubernetes says.
         _ => Heard::Version(version),
     })
@@ -318,7 +371,7 @@ mod tests {
     use super::*;
 
     fn heard(line: &str) -> String {
-        match read(line.as_bytes()) {
+        match read::<Pod>(line.as_bytes()) {
             Ok(Heard::News(version, News::Changed(pod))) => {
                 format!("changed {} {version}", pod.metadata.name)
             }
