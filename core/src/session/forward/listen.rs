@@ -344,7 +344,7 @@ impl Local {
     ///
     /// # Errors
     /// When the runtime is gone.
-    pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(super) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         either!(self, stream => stream.poll_read_ready(cx))
     }
 
@@ -352,7 +352,7 @@ impl Local {
     ///
     /// # Errors
     /// When the runtime is gone.
-    pub fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(super) fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         either!(self, stream => stream.poll_write_ready(cx))
     }
 
@@ -360,7 +360,7 @@ impl Local {
     ///
     /// # Errors
     /// `WouldBlock` when nothing is there; else how the connection broke.
-    pub fn try_read_buf(&self, buffer: &mut impl BufMut) -> io::Result<usize> {
+    pub(super) fn try_read_buf(&self, buffer: &mut impl BufMut) -> io::Result<usize> {
         either!(self, stream => stream.try_read_buf(buffer))
     }
 
@@ -368,7 +368,7 @@ impl Local {
     ///
     /// # Errors
     /// `WouldBlock` when there is no room; else how the connection broke.
-    pub fn try_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    pub(super) fn try_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         either!(self, stream => stream.try_write_vectored(slices))
     }
 
@@ -376,7 +376,7 @@ impl Local {
     ///
     /// A Unix socket knows no RST. There the other side sees `ECONNRESET` where it has sent what was
     /// not read, and else no more than an end.
-    pub fn reset(self) {
+    pub(super) fn reset(self) {
         if let Self::Tcp(stream) = &self {
             // Refused only where the connection is gone already.
             let _ = stream.set_zero_linger();
