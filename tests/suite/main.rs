@@ -10,6 +10,7 @@ mod faults;
 mod handshake;
 mod house;
 mod kubectl;
+mod kubectl_forward;
 mod kubectl_logs;
 mod log_cuts;
 mod log_held;

@@ -4,6 +4,7 @@
 
 use serde_json::{Value, json};
 
+use super::forward;
 use super::http::{Request, Response};
 use super::identity::{self, Attributes};
 use super::listener::Listener;
@@ -13,20 +14,26 @@ use super::remote::{self, Next, Verb};
 use super::watch::Watch;
 use super::world::World;
 
-/// Answers a request on the path of a container's log that belongs to tests, with its body.
+/// Answers a request on the paths of logs and ports that belong to tests, with its body.
 pub(crate) async fn control(world: &World, request: &Request, body: &[u8]) -> Response {
     let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
-    let ["__wsx", "log", namespace, pod, container] = path[..] else {
-        return unknown_path();
-    };
-    let at = At {
-        namespace,
-        pod,
-        container,
-    };
     let mut answers = Vec::new();
     for line in String::from_utf8_lossy(body).lines() {
-        match logs::control::perform(world, at, line).await {
+        let done = match path[..] {
+            ["__wsx", "log", namespace, pod, container] => {
+                let at = At {
+                    namespace,
+                    pod,
+                    container,
+                };
+                logs::control::perform(world, at, line).await
+            }
+            ["__wsx", "forward", namespace, pod] => {
+                forward::control::perform(world, namespace, pod, line).await
+            }
+            _ => return unknown_path(),
+        };
+        match done {
             Ok(answer) => answers.push(answer),
             Err(text) => return Response::bad_request(&text),
         }
@@ -125,6 +132,19 @@ pub(crate) fn answer(
             };
             match world.pods.get(namespace, name) {
                 Some(pod) => remote::answer(world, listener, request, verb, &pod),
+                None => answered(Response::not_found("", "pods", name)),
+            }
+        }
+        ("pods", Some(name), Some("portforward"), Some(namespace)) => {
+            let create = Attributes {
+                verb: "create",
+                ..attributes
+            };
+            if listener.version.wants_create() && identity::authorize(&user, create).is_err() {
+                return answered(identity::forbidden_without_reason("pods", name));
+            }
+            match world.pods.get(namespace, name) {
+                Some(pod) => forward::answer(world, listener, request, &pod),
                 None => answered(Response::not_found("", "pods", name)),
             }
         }

@@ -95,7 +95,7 @@ pub(crate) fn user(
 /// Whether `user` may, or the refusal in the words of the API server.
 pub(crate) fn authorize(user: &str, attributes: Attributes<'_>) -> Result<(), Response> {
     let reads = ["get", "list", "watch"].contains(&attributes.verb);
-    let enters = ["pods/exec", "pods/attach"].contains(&attributes.resource);
+    let enters = ["pods/exec", "pods/attach", "pods/portforward"].contains(&attributes.resource);
     let may = match user {
         "get-only" => reads,
         "create-only" => {
@@ -106,6 +106,8 @@ pub(crate) fn authorize(user: &str, attributes: Attributes<'_>) -> Result<(), Re
             }
         }
         "exec-only" => enters,
+        "no-list" => enters || attributes.verb == "get",
+        "no-watch" => enters || ["get", "list"].contains(&attributes.verb),
         user => powerful(user),
     };
     if may {

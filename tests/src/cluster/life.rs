@@ -81,6 +81,21 @@ pub(crate) fn replace(pod: &mut Value, serial: u64) {
     settle(pod);
 }
 
+/// The condition `Ready`, whatever the containers do.
+pub(crate) fn ready(pod: &mut Value, ready: bool) {
+    let statuses = pod["status"]["containerStatuses"].as_array_mut();
+    for status in statuses.into_iter().flatten() {
+        status["ready"] = ready.into();
+    }
+    settle(pod);
+}
+
+/// Somebody has asked for the pod's end; it runs on for its time of grace.
+pub(crate) fn terminate(pod: &mut Value) {
+    pod["metadata"]["deletionTimestamp"] = seconds().into();
+    pod["metadata"]["deletionGracePeriodSeconds"] = 30.into();
+}
+
 fn status<'a>(pod: &'a mut Value, container: &str) -> Option<&'a mut Value> {
     let status = pod["status"].as_object_mut()?;
     let lists = [

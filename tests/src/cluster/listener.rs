@@ -72,7 +72,9 @@ impl Listener {
                 break;
             };
             let body = inlet.take(request.body_length()).await?;
-            if request.target.starts_with("/__wsx/log/") {
+            if request.target.starts_with("/__wsx/log/")
+                || request.target.starts_with("/__wsx/forward/")
+            {
                 let answer = api::control(world, &request, &body).await;
                 connection.write_all(&answer.to_bytes(false)).await?;
                 connection.flush().await?;
@@ -118,6 +120,12 @@ impl Listener {
                     if !watch.run(&mut inlet).await? {
                         return Ok(());
                     }
+                }
+                Next::Forward(head, session) => {
+                    connection.write_all(&head).await?;
+                    connection.flush().await?;
+                    session.run(inlet).await;
+                    return Ok(());
                 }
                 Next::Session(head, session) => {
                     connection.write_all(&head).await?;

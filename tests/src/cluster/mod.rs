@@ -6,6 +6,7 @@
 mod api;
 mod connection;
 mod faults;
+mod forward;
 mod http;
 mod identity;
 mod inlet;
@@ -44,6 +45,7 @@ use tempfile::TempDir;
 use tokio::net::TcpSocket;
 use tokio::runtime::Runtime;
 
+pub use self::forward::Forward;
 use self::identity::Secrets;
 use self::kubeconfig::{Entries, base64};
 use self::listener::Listener;
@@ -92,6 +94,7 @@ impl Cluster {
         let authority = Authority::new()?;
         let certificate = authority.client("cert")?;
         let world = Arc::new(World {
+            forwards: forward::Forwards::default(),
             logs: logs::Logs::default(),
             mains: Arc::default(),
             node: Arc::new(Node::new(scratch.path().join("node"))),
@@ -200,6 +203,18 @@ impl Cluster {
         }
     }
 
+    /// The ports of a pod, to arrange and to cut.
+    #[must_use]
+    pub fn forward(&self, namespace: &str, pod: &str) -> Forward {
+        let log = self.log(namespace, pod, "");
+        Forward {
+            world: log.world,
+            runtime: log.runtime,
+            namespace: log.namespace,
+            pod: log.pod,
+        }
+    }
+
     /// The directory in which a container's commands run.
     #[must_use]
     pub fn container_directory(&self, namespace: &str, pod: &str, container: &str) -> PathBuf {
@@ -242,7 +257,7 @@ impl Cluster {
             entries.context(name, name, "admin");
         }
 
-        for name in ["admin", "get-only", "create-only", "exec-only", "no-rights"] {
+        for name in ["admin"].into_iter().chain(LIMITED) {
             entries.user(name, json!({"token": self.token(name)}));
         }
         entries.user("wrong-token", json!({"token": "nobody.knows"}));
@@ -260,13 +275,7 @@ impl Cluster {
         let token_file = self.kubeconfig.with_file_name("token");
         write_private(&token_file, &self.token("tokenfile"))?;
         entries.user("tokenfile", json!({"tokenFile": token_file}));
-        for name in [
-            "get-only",
-            "create-only",
-            "exec-only",
-            "no-rights",
-            "wrong-token",
-        ] {
+        for name in LIMITED.into_iter().chain(["wrong-token"]) {
             entries.context(name, STANDARD, name);
         }
         for name in ["cert", "basic", "tokenfile"] {
@@ -313,6 +322,16 @@ fn write_private(path: &Path, text: &str) -> io::Result<()> {
 
 /// The listener that most contexts use, and the current context.
 const STANDARD: &str = "v1.35";
+
+/// Users with a token and not all rights.
+const LIMITED: [&str; 6] = [
+    "get-only",
+    "create-only",
+    "exec-only",
+    "no-list",
+    "no-rights",
+    "no-watch",
+];
 
 const LISTENERS: [(&str, Version, Manner); 14] = [
     ("v1.28", Version::V1_28, Manner::Faithful),

@@ -179,6 +179,7 @@ fn resources(group: &str, version: &str) -> Value {
             ("exec", "PodExecOptions"),
             ("attach", "PodAttachOptions"),
             ("log", "Pod"),
+            ("portforward", "PodPortForwardOptions"),
         ] {
             list.push(json!({
                 "name": format!("pods/{name}"), "singularName": "", "kind": options,

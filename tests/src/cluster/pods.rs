@@ -376,6 +376,17 @@ pub(crate) fn fresh(namespace: &str, name: &str, containers: &[&str]) -> Value {
     pod(namespace, name, containers, "Running", &running)
 }
 
+/// Declares the ports that every pod answers on, in its first container, as programs do that know of them.
+pub(crate) fn declare_ports(pod: &mut Value) {
+    let port = |name: &str, number: u16, protocol: &str| json!({"name": name, "containerPort": number, "protocol": protocol});
+    pod["spec"]["containers"][0]["ports"] = json!([
+        port("http", 8080, "TCP"),
+        port("echo", 7, "TCP"),
+        port("dns", 53, "UDP"),
+        port("dns-tcp", 53, "TCP"),
+    ]);
+}
+
 /// What makes each pod different from the plain one.
 fn adorn(pod: &mut Value, changing: &Changing) {
     let name = pod["metadata"]["name"]

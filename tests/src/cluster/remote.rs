@@ -55,6 +55,8 @@ pub(crate) enum Next {
     Watch(Box<Watch>),
     /// These bytes, then a session.
     Session(Vec<u8>, Box<Session>),
+    /// These bytes, then a session of port-forward.
+    Forward(Vec<u8>, Box<super::forward::Session>),
 }
 
 /// A session that may begin.

@@ -44,6 +44,11 @@ impl Version {
         self.translates() && self != Self::V1_36
     }
 
+    /// Whether a tunnel for port-forward is known (1.31; in 1.30 behind a gate).
+    pub(crate) fn tunnels(self) -> bool {
+        matches!(self, Self::V1_35 | Self::V1_36 | Self::CriDockerd)
+    }
+
     /// Whether a GET on exec and attach needs `create` as well.
     pub(crate) fn wants_create(self) -> bool {
         matches!(self, Self::V1_35 | Self::V1_36 | Self::CriDockerd)

@@ -4,6 +4,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use super::forward::Forwards;
 use super::identity::Secrets;
 use super::logs::Logs;
 use super::mains::Mains;
@@ -13,6 +14,7 @@ use super::record::Records;
 
 /// The parts of a cluster.
 pub(crate) struct World {
+    pub(crate) forwards: Forwards,
     pub(crate) logs: Logs,
     pub(crate) mains: Arc<Mains>,
     pub(crate) node: Arc<Node>,
