@@ -29,9 +29,16 @@ pub use client::{Client, Config, Notice};
 pub use error::{Error, ErrorKind, Result};
 pub use protocol::logs::request::LogSubprotocol;
 pub use protocol::logs::{LogProtocol, LogsOptions};
+pub use protocol::machine::forward::HalfClose;
+pub use protocol::portforward::{Balance, ForwardOptions, ForwardProtocol, ForwardSubprotocol};
+pub use protocol::portforward::{OnConflict, Reconnect};
 pub use protocol::request::{AttachOptions, ExecOptions, Limits, Offer, Size, Verify};
 pub use protocol::status::{Confidence, ExitStatus};
 pub use protocol::subprotocol::Subprotocol;
+#[cfg(feature = "session")]
+pub use session::forward::{ForwardEvent, ForwardReport, ForwardedPort, Opener, PortForward};
+#[cfg(feature = "session")]
+pub use session::forward::{ForwardReader, ForwardStream, ForwardWriter};
 #[cfg(feature = "session")]
 pub use session::{Chunk, Completed, Lines, Pipe, Process, Report, Stream, Taken};
 #[cfg(feature = "session")]

@@ -17,7 +17,6 @@ mod credential;
 mod credentials;
 mod dial;
 mod ended;
-#[allow(dead_code, reason = "its caller comes with the session")]
 mod forward;
 mod impersonation;
 mod kubeconfig;

@@ -63,6 +63,11 @@ pub enum Notice {
         /// What is wrong with it.
         problem: String,
     },
+    /// Something about where is listened: an address that this machine has not, another number.
+    Listening {
+        /// What it is.
+        note: String,
+    },
     /// A terminal was wanted, but the container was made without one.
     NoTerminal {
         /// The container.
@@ -151,6 +156,7 @@ impl Notice {
             Self::ChosenPod { .. } => "chosen_pod",
             Self::DefaultedContainer { .. } => "defaulted_container",
             Self::InsecureTls { .. } => "insecure_tls",
+            Self::Listening { .. } => "listening",
             Self::LogFallback { .. } => "log_fallback",
             Self::PodsNotWatched { .. } => "pods_not_watched",
             Self::PodsUnknown { .. } => "pods_unknown",
@@ -219,6 +225,7 @@ impl fmt::Display for Notice {
             Self::ProtocolFallback { refused, next } => {
                 write!(f, "the server refused {refused}, trying {next}")
             }
+            Self::Listening { note } => f.write_str(&escape(note)),
             Self::LogFallback { reason } => write!(
                 f,
                 "the log is followed over HTTP, without pings: {}",

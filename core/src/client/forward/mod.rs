@@ -16,6 +16,7 @@ use self::keeper::{Pods, Slice};
 use self::ports::{Ports, Service};
 use self::route::Way;
 use super::Client;
+use super::notice::Notice;
 use super::pod::{Pod, PodList};
 use super::resolve::{Selecting, pod_path};
 use super::server::{Server, unusable};
@@ -23,11 +24,61 @@ use super::target::{self, Target, Workload};
 use super::watch::{Resource, Selection};
 use crate::error::{Error, ErrorKind, Result};
 use crate::protocol::portforward::{self, ForwardOptions, PortPair};
+use crate::session::forward::{PortForward, Remote, Route as _, Setup, bind};
 
 /// The most sessions that connections are spread over.
 const SESSIONS: usize = 16;
 
 impl Client {
+    /// Forwards local ports to ports of `POD` or `TYPE/NAME`, each `[LOCAL:]REMOTE` as kubectl writes
+    /// them, with names for numbers; those of a service are its own.
+    ///
+    /// It goes on until it is closed: a lost session is replaced, and so is a pod, by another of the
+    /// target that is ready, or by the next one of the same name. Pods are watched for that; where that
+    /// is not allowed, they are listed every second, and one that is named is asked for by its name.
+    /// Nobody needs more rights than for kubectl. With [`balance`](ForwardOptions::balance) all ready pods
+    /// are used, of a service those in its EndpointSlices, where these may be listed and watched.
+    ///
+    /// # Errors
+    /// `Invalid` for what cannot be asked, `NotFound`, `Forbidden`, … as the server says of the target,
+    /// its ports and the upgrade, `NotStarted` when no pod may be used in time, `Unsupported` for UDP
+    /// and when the server speaks no offered protocol, `LocalIo` when a port cannot be listened on.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves nothing behind.
+    pub async fn port_forward(
+        &self,
+        target: &str,
+        ports: impl IntoIterator<Item = impl Into<String>>,
+        options: ForwardOptions,
+    ) -> Result<PortForward> {
+        let ports = ports.into_iter().map(Into::into).collect();
+        self.forward(target, ports, options).await
+    }
+
+    async fn forward(
+        &self,
+        target: &str,
+        ports: Vec<String>,
+        options: ForwardOptions,
+    ) -> Result<PortForward> {
+        let way = self.way(target, ports, &options).await?;
+        let numbers = way.choose(None).await.map_err(|it| it.error)?.numbers;
+        let (listeners, notes) = bind(&way.wanted(&numbers), &options)?;
+        for note in notes {
+            self.server.tell(&Notice::Listening { note });
+        }
+        let names = way.ports().names().zip(&numbers);
+        let remotes = names.map(|(name, number)| Remote {
+            name,
+            number: number.get(),
+        });
+        let remotes = remotes.collect();
+        let first = way.open(0, None).await.map_err(|it| it.error)?;
+        let way = Arc::new(way);
+        PortForward::start(Setup::new(way, first, listeners, remotes, options))
+    }
+
     /// Finds the way to the pods of a target.
     async fn way(&self, target: &str, ports: Vec<String>, options: &ForwardOptions) -> Result<Way> {
         let target = Target::parse(target)?;

@@ -217,7 +217,7 @@ fn tcp<'a, T>(
     for port in ports {
         match protocol(port) {
             None | Some("" | "TCP") => return Ok(Some(port)),
-            Some(protocol) => other = other.or(Some(excerpt(protocol.as_bytes(), SHOWN))),
+            Some(protocol) => other = other.or_else(|| Some(excerpt(protocol.as_bytes(), SHOWN))),
         }
     }
     match other {

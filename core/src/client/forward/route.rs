@@ -20,14 +20,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::protocol::portforward::request::portforward;
 use crate::protocol::portforward::{ForwardOptions, ForwardProtocol};
 use crate::protocol::request::PodRef;
-use crate::session::forward::{Opened, Route, Unopened};
+use crate::session::forward::{Opened, Route, Unopened, Wanted};
 use crate::session::transport::{Dial, Io};
 
 /// How long a server that is away is waited for before that is said.
 const OUTAGE: Duration = Duration::from_secs(2);
-/// How many refusals in a row are taken for a server that is still starting, or for a pod that is
-/// being replaced.
-const REFUSALS: u32 = 6;
 
 /// The way to the pods of a target.
 pub(super) struct Way {
@@ -49,8 +46,8 @@ struct State {
     without: Option<Instant>,
     /// What was told of the waiting for one.
     told: Option<String>,
-    /// Refusals in a row.
-    refusals: u32,
+    /// Since when the server refuses.
+    refused: Option<Instant>,
     /// When the server did not answer, and how that was told.
     away: Option<(Instant, Error)>,
 }
@@ -85,6 +82,19 @@ impl Way {
 
     pub(super) const fn ports(&self) -> &Ports {
         &self.ports
+    }
+
+    /// Returns what to listen on for ports with these numbers.
+    pub(super) fn wanted(&self, numbers: &[NonZeroU16]) -> Vec<Wanted> {
+        let locals = self.ports.local(numbers);
+        let all = numbers.iter().zip(locals).enumerate();
+        all.map(|(remote, (number, local))| Wanted {
+            target: self.target.to_string(),
+            remote,
+            number: number.get(),
+            local,
+        })
+        .collect()
     }
 
     /// Waits for a pod that may be used: the one of the last session while that goes, or the one that is
@@ -239,7 +249,7 @@ impl Way {
         };
         let mut state = self.state();
         state.last = Some(pod.metadata.uid.clone());
-        (state.refusals, state.away) = (0, None);
+        (state.refused, state.away) = (None, None);
         drop(state);
         Ok(Opened {
             io,
@@ -300,11 +310,12 @@ impl Way {
         }
     }
 
-    /// Counts a refusal; the first session takes it as it is.
+    /// Tells whether refusals have gone on for as long as a pod is waited for. Before the first session
+    /// one is enough.
     fn is_final(&self) -> bool {
         let mut state = self.state();
-        state.refusals += 1;
-        state.last.is_none() || state.refusals > REFUSALS
+        let since = *state.refused.get_or_insert_with(Instant::now);
+        state.last.is_none() || since.elapsed() >= self.options.wait
     }
 
     fn had_one(&self) -> bool {
