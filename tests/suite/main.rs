@@ -17,6 +17,7 @@ mod log_held;
 mod log_scenarios;
 mod logs;
 mod logs_many;
+mod loki;
 mod messages;
 mod program;
 mod queries;

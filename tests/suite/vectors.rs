@@ -292,6 +292,11 @@ fn ports() {
 }
 
 #[test]
+fn loki() {
+    check("loki.json", crate::loki::loki);
+}
+
+#[test]
 fn queryargs() {
     check("queryargs.json", crate::queries::queryargs);
 }

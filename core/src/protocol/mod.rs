@@ -11,10 +11,12 @@
 //! - [`text`]: foreign text made safe for terminals and logs
 //! - [`machine`]: conversations that remember what was said before
 //! - [`logs`]: the log of a container: lines, and resuming without loss or repeats
+//! - [`loki`]: Loki's messages, and following it without loss or repeats
 
 pub mod error;
 pub mod handshake;
 pub mod logs;
+pub mod loki;
 pub mod machine;
 pub mod portforward;
 pub mod query;
