@@ -30,6 +30,8 @@ const READ_SIZE: usize = 32 * 1024;
 const SLICES: usize = 32;
 /// How many steps are done before others have their turn.
 const STEPS: usize = 64;
+/// After so long without an answer a connection looks for another session, if it may.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// For a local side to take what came last, and to end.
 const PARTING: Duration = Duration::from_secs(2);
 
@@ -52,7 +54,16 @@ impl Lane {
         let mut end = End::Lost { fresh: true };
         for _ in 0..TRIES {
             let link = self.exchange.link(self.remote).await?;
-            match poll_fn(|cx| link.poll_opened(cx)).await {
+            let opened = loop {
+                let opened = poll_fn(|cx| link.poll_opened(cx));
+                match timeout(PATIENCE, opened).await {
+                    Ok(opened) => break opened,
+                    // It waits behind somebody who takes nothing: another session has room.
+                    Err(_) if !link.has_room() => break Err(End::Lost { fresh: true }),
+                    Err(_) => {}
+                }
+            };
+            match opened {
                 Ok(()) => return Ok(link),
                 Err(lost @ End::Lost { fresh: true }) => end = lost,
                 Err(other) => {

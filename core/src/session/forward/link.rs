@@ -180,6 +180,11 @@ impl Link {
         Poll::Pending
     }
 
+    /// Tells whether its session is one in which a new connection fares well.
+    pub(super) fn has_room(&self) -> bool {
+        self.inbox.has_room()
+    }
+
     /// Waits for bytes from the pod and takes all that are there; ready with `false` when the pod has
     /// ended and everything was taken. Say with [`taken`](Self::taken) what has found its way.
     ///

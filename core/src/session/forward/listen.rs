@@ -298,7 +298,7 @@ impl Listener {
     ///
     /// # Cancel safety
     /// Nothing is lost.
-    pub(super) fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Local>> {
+    pub(super) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Local>> {
         loop {
             let accepted = match &self.socket {
                 Socket::Tcp(listener) => ready!(listener.poll_accept(cx)).map(|(stream, _)| {

@@ -25,6 +25,8 @@ mod run;
 mod socket_file;
 mod stream;
 mod teller;
+#[cfg(test)]
+mod tests;
 
 use std::future::poll_fn;
 use std::sync::Arc;
