@@ -4,7 +4,8 @@
 //! `python/kubectl_wsx`; `_native.pyi` beside it says what is here.
 //!
 //! - `bridge`: the tokio runtime of this process, and what a fork means
-//! - `notifier`: the one thread that wakes event loops
+//! - `door`: how event loops are woken
+//! - `notifier`: the one thread that enters the interpreter: notices, event loops without a door
 //! - `waiter`: who waits for what: an event loop's future, or a thread
 //! - `operation`: things done once: connect, exec, run, logs, wait
 //! - `client`, `process`, `stream`, `logs`: the things themselves
@@ -12,12 +13,13 @@
 //! - `failure`: errors as Python sees them
 //!
 //! No thread of the runtime ever waits for the interpreter: they mark a waiter, which never blocks,
-//! and the notifier's thread does the rest.
+//! and the event loop or the notifier's thread does the rest.
 
 #![forbid(unsafe_code)]
 
 mod bridge;
 mod client;
+mod door;
 mod failure;
 mod log_options;
 mod log_values;
@@ -35,6 +37,8 @@ mod _native {
 
     #[pymodule_export]
     use crate::client::{Client, connect};
+    #[pymodule_export]
+    use crate::door::Door;
     #[pymodule_export]
     use crate::logs::Logs;
     #[pymodule_export]

@@ -1,10 +1,11 @@
 //! The one thread that enters the interpreter on behalf of the runtime.
 //!
-//! Lives here: waking event loops, in batches; telling notices. Never here: data.
+//! Lives here: telling notices; waking event loops that have no `door`, in batches. Never here: data.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle, ThreadId, current};
 
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
@@ -185,16 +186,22 @@ fn deliver(py: Python<'_>, messages: &[Message]) {
 
 fn settler(py: Python<'_>) -> PyResult<&Py<PyAny>> {
     static SETTLE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    SETTLE.get_or_try_init(py, || Ok(wrap_pyfunction!(settle, py)?.into_any().unbind()))
+    SETTLE.get_or_try_init(py, || {
+        Ok(wrap_pyfunction!(settle_all, py)?.into_any().unbind())
+    })
 }
 
 /// Runs on the event loop's own thread.
 #[pyfunction]
-fn settle(futures: Vec<Bound<'_, PyAny>>) -> PyResult<()> {
-    for future in futures {
-        if !future.call_method0("done")?.is_truthy()? {
-            future.call_method1("set_result", (future.py().None(),))?;
-        }
+fn settle_all(futures: Vec<Bound<'_, PyAny>>) -> PyResult<()> {
+    futures.iter().try_for_each(settle)
+}
+
+/// Lets whoever waits for this future go on; on its event loop's own thread.
+pub(crate) fn settle(future: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = future.py();
+    if !future.call_method0(intern!(py, "done"))?.is_truthy()? {
+        future.call_method1(intern!(py, "set_result"), (py.None(),))?;
     }
     Ok(())
 }

@@ -11,10 +11,11 @@ use pyo3::prelude::*;
 use wsx_core::{Error, ErrorKind};
 
 use crate::bridge::{Local, bridge, lock};
+use crate::door::{self, Door};
 use crate::failure::Failure;
 use crate::notifier::{Message, Notifier};
 
-/// Waits once: with `Waiter(loop, future)` the future is settled, with `Waiter()` a thread may `wait`.
+/// Waits once: with `Waiter(loop, future, door)` the future is settled, with `Waiter()` a thread may `wait`.
 ///
 /// It is armed with the `arm` methods of what is waited for; whatever comes first ends the waiting.
 /// A waiter that is dropped waits for nothing.
@@ -25,6 +26,8 @@ pub(crate) enum Inner {
     Future {
         event_loop: Py<PyAny>,
         future: Py<PyAny>,
+        /// Without one, the notifier goes in.
+        door: Option<Arc<door::Bell>>,
         told: AtomicBool,
     },
     Thread {
@@ -48,19 +51,25 @@ impl Inner {
 #[pymethods]
 impl Waiter {
     #[new]
-    #[pyo3(signature = (event_loop=None, future=None))]
-    fn new(event_loop: Option<Py<PyAny>>, future: Option<Py<PyAny>>) -> Self {
-        Self(Arc::new(match (event_loop, future) {
+    #[pyo3(signature = (event_loop=None, future=None, door=None))]
+    fn new(
+        py: Python<'_>,
+        event_loop: Option<Py<PyAny>>,
+        future: Option<Py<PyAny>>,
+        door: Option<&Door>,
+    ) -> PyResult<Self> {
+        Ok(Self(Arc::new(match (event_loop, future) {
             (Some(event_loop), Some(future)) => Inner::Future {
                 event_loop,
                 future,
+                door: door.map(|door| door.bell(py)).transpose()?,
                 told: AtomicBool::new(false),
             },
             _ => Inner::Thread {
                 told: Mutex::new(false),
                 bell: Condvar::new(),
             },
-        }))
+        })))
     }
 
     /// Blocks this thread, not the interpreter, for at most so many milliseconds; tells whether the
@@ -126,9 +135,13 @@ impl Wake for Signal {
         let waiters = std::mem::take(&mut *lock(&self.waiters));
         for waiter in waiters.iter().filter_map(Weak::upgrade) {
             match &*waiter {
-                Inner::Future { told, .. } => {
-                    if !told.swap(true, Ordering::Relaxed) {
-                        self.notifier.push(Message::Wake(Arc::clone(&waiter)));
+                Inner::Future { told, door, .. } => {
+                    if told.swap(true, Ordering::Relaxed) {
+                        continue;
+                    }
+                    match door {
+                        Some(door) => door.ring(Arc::clone(&waiter)),
+                        None => self.notifier.push(Message::Wake(Arc::clone(&waiter))),
                     }
                 }
                 Inner::Thread { told, bell } => {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import multiprocessing
 import os
 import signal
@@ -16,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from conftest import Cluster
 from kubectl_wsx import PIPE, AsyncClient, AsyncLogs, AsyncProcess, Client, ClosedError
+from kubectl_wsx._steps import doors
 
 
 def test_32_threads_share_a_client(client: Client) -> None:
@@ -50,6 +52,44 @@ def test_a_client_may_be_used_from_two_loops_at_once(cluster: Cluster) -> None:
     with ThreadPoolExecutor(2) as pool:
         assert list(pool.map(lambda _: asyncio.run(use()), range(8))) == [b"x\n"] * 8
     asyncio.run(client.close())
+
+
+class Proactor(asyncio.SelectorEventLoop):
+    """Watches no pipes, like the loop of Windows."""
+
+    add_reader = asyncio.AbstractEventLoop.add_reader  # which raises NotImplementedError
+
+
+@pytest.mark.parametrize("kind", [asyncio.SelectorEventLoop, Proactor])
+def test_any_kind_of_loop_is_woken(cluster: Cluster, kind: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    async def echo(client: AsyncClient) -> bytes:
+        async with await client.exec("web-0", ["cat"], stdin=PIPE) as process:
+            assert process.stdin and process.stdout
+            reading = asyncio.create_task(process.stdout.readline())
+            await asyncio.sleep(0)
+            process.stdin.write(b"x\n")
+            return await reading
+
+    async def use() -> None:
+        async with await AsyncClient.connect(cluster.kubeconfig) as client:
+            assert await asyncio.gather(*(echo(client) for _ in range(8))) == [b"x\n"] * 8
+
+    with asyncio.Runner(loop_factory=kind) as runner:
+        runner.run(use())
+        assert (doors[runner.get_loop()] is None) == (kind is Proactor)
+
+
+def test_loops_leave_nothing_open(cluster: Cluster) -> None:
+    """What wakes a loop is closed with it."""
+
+    def use() -> int:
+        client = asyncio.run(AsyncClient.connect(cluster.kubeconfig))
+        asyncio.run(client.close())
+        gc.collect()
+        return len(os.listdir("/proc/self/fd"))
+
+    before = use()
+    assert [use() for _ in range(5)] == [before] * 5
 
 
 def test_a_closed_loop_is_left_alone(cluster: Cluster) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 from conftest import Cluster
-from kubectl_wsx import PIPE, AsyncClient, AsyncProcess, Client, ClosedError, ConnectionLostError
+from kubectl_wsx import PIPE, AsyncClient, AsyncProcess, AsyncReader, Client, ClosedError, ConnectionLostError
 
 MEBI = 1024 * 1024
 
@@ -121,7 +121,21 @@ def test_a_second_reader_is_refused(cluster: Cluster) -> None:
     with_process(cluster, ["sleep", "60"], body)
 
 
-def test_a_fast_stream_leaves_turns_to_others(cluster: Cluster) -> None:
+async def read_all(stdout: AsyncReader) -> int:
+    return len(await stdout.read())
+
+
+async def read_chunks_slowly(stdout: AsyncReader) -> int:
+    """There is always another one."""
+    size = 0
+    async for chunk in stdout.chunks():
+        time.sleep(0.001)
+        size += len(chunk)
+    return size
+
+
+@pytest.mark.parametrize("read", [read_all, read_chunks_slowly])
+def test_a_fast_stream_leaves_turns_to_others(cluster: Cluster, read: Callable[[AsyncReader], Awaitable[int]]) -> None:
     async def body(process: AsyncProcess) -> None:
         assert process.stdout
         longest, last = 0.0, time.monotonic()
@@ -133,7 +147,7 @@ def test_a_fast_stream_leaves_turns_to_others(cluster: Cluster) -> None:
                 longest, last = max(longest, time.monotonic() - last), time.monotonic()
 
         watching = asyncio.ensure_future(watch())
-        assert len(await process.stdout.read()) == 64 * MEBI
+        assert await read(process.stdout) == 64 * MEBI
         watching.cancel()
         assert longest < 0.5
 

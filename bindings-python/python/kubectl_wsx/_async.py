@@ -61,8 +61,17 @@ class AsyncReader(ReaderBase):
         finally:
             self._reading.release()
 
+    def _at_once(self, size: int) -> bytes | None:
+        """Takes what is there, without the cost of a wait; nothing where `_run` has more to look at."""
+        if size <= 0 or not self._turn.quick or self._head or self._lines or self._reading.locked():
+            return None
+        self._turn.quick -= 1
+        return self._native.try_read(size)
+
     async def read(self, n: int = -1) -> bytes:
         """Reads at most `n` bytes, as soon as there are any; all to the end without `n`. b"" is the end."""
+        if data := self._at_once(n):
+            return data
         return await self._run(self._read(n))
 
     async def readexactly(self, n: int) -> bytes:
@@ -109,7 +118,7 @@ class AsyncChunks:
         return self
 
     async def __anext__(self) -> bytes:
-        if data := await self._reader.read(CHUNK):
+        if data := self._reader._at_once(CHUNK) or await self._reader.read(CHUNK):
             return data
         raise StopAsyncIteration
 

@@ -10,6 +10,7 @@ __all__ = [
     "LOG_DEFAULTS",
     "Bell",
     "Client",
+    "Door",
     "Logs",
     "Operation",
     "Process",
@@ -48,6 +49,12 @@ class Client:
         input: Buffer | None = None,
         limit: int | None = None,
     ) -> Operation: ...
+
+@final
+class Door:
+    @staticmethod
+    def into(event_loop: object) -> Door | None: ...
+    def open(self) -> None: ...
 
 @final
 class Logs:
@@ -106,5 +113,5 @@ class Stream:
 
 @final
 class Waiter:
-    def __new__(cls, event_loop: object = None, future: object = None) -> Waiter: ...
+    def __new__(cls, event_loop: object = None, future: object = None, door: Door | None = None) -> Waiter: ...
     def wait(self, milliseconds: int) -> bool: ...

@@ -7,10 +7,15 @@ A wait that is cancelled closes the generator; data are only taken between waits
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Generator
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakKeyDictionary
 
-from ._native import Operation, Waiter
+from ._native import Door, Operation, Waiter
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
 
 T = TypeVar("T")
 Arm = Callable[[Waiter], bool]
@@ -20,15 +25,32 @@ Steps = Generator[tuple[Arm, ...], "bool | None", T]
 SLICE = 50
 #: How long the event loop may be held while there is always something to take, in seconds.
 TURN = 0.005
+#: How often something may be taken at once before the time is looked at.
+QUICK = 16
+
+
+#: The way into each event loop; None where there is none and it is woken by our own thread.
+doors: WeakKeyDictionary[AbstractEventLoop, Door | None] = WeakKeyDictionary()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=doors.clear)
+
+
+def door(loop: AbstractEventLoop) -> Door | None:
+    """Returns the way into the running event loop."""
+    try:
+        return doors[loop]
+    except KeyError:
+        return doors.setdefault(loop, Door.into(loop))
 
 
 class Turn:
-    """When the event loop last had a turn."""
+    """When the event loop last had a turn, and how often something may be taken before the time is looked at."""
 
-    __slots__ = ("last",)
+    __slots__ = ("last", "quick")
 
     def __init__(self) -> None:
         self.last = 0.0
+        self.quick = 0
 
 
 async def drive(steps: Steps[T], turn: Turn | None = None) -> T:
@@ -37,6 +59,7 @@ async def drive(steps: Steps[T], turn: Turn | None = None) -> T:
 
     loop = asyncio.get_running_loop()
     turn = turn or Turn()
+    turn.quick = QUICK
     ready: bool | None = None
     try:
         while True:
@@ -51,7 +74,7 @@ async def drive(steps: Steps[T], turn: Turn | None = None) -> T:
                 return result
             if arms:
                 future = loop.create_future()
-                waiter = Waiter(loop, future)
+                waiter = Waiter(loop, future, door(loop))
                 ready = any([arm(waiter) for arm in arms])
                 if not ready:
                     await future
