@@ -7,7 +7,7 @@ use std::ffi::OsString;
 
 use clap::{Args as _, Command, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-use crate::commands::{attach, exec, logs, version};
+use crate::commands::{attach, exec, forward, logs, version};
 use crate::flag;
 use crate::globals::Globals;
 
@@ -41,6 +41,8 @@ pub(crate) enum Verb {
     Logs(Box<logs::Args>),
     /// Show the flags that every command has
     Options,
+    #[command(name = "port-forward", visible_alias = "pf")]
+    PortForward(Box<forward::Args>),
     Version(version::Args),
 }
 
@@ -53,6 +55,17 @@ pub(crate) struct Refused {
     pub(crate) command: &'static str,
 }
 
+/// What stands for a command, and the name of its help.
+const NAMES: [(&str, &str); 7] = [
+    ("attach", "attach"),
+    ("exec", "exec"),
+    ("logs", "logs"),
+    ("options", "options"),
+    ("pf", "port-forward"),
+    ("port-forward", "port-forward"),
+    ("version", "version"),
+];
+
 /// Returns what was asked for.
 ///
 /// # Errors
@@ -60,9 +73,9 @@ pub(crate) struct Refused {
 pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, Refused> {
     let mut command = command();
     let arguments = flag::normalize(arguments, &names(&command));
-    let named = ["attach", "exec", "logs", "options", "version"]
+    let named = NAMES
         .into_iter()
-        .find(|name| arguments.iter().skip(1).any(|argument| argument == *name));
+        .find(|(name, _)| arguments.iter().skip(1).any(|argument| argument == *name));
     let parsed = command
         .try_get_matches_from_mut(arguments)
         .and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches));
@@ -70,7 +83,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli
         let error = error.format(&mut command);
         Refused {
             error,
-            command: named.unwrap_or_default(),
+            command: named.map_or("", |(_, name)| name),
         }
     })
 }

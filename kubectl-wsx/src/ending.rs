@@ -27,6 +27,10 @@ pub(crate) enum Ending {
     Interrupted(Signal),
     /// A signal ended what goes on until it is left.
     Left(Signal),
+    /// What was up is lost for good.
+    Lost(Error),
+    /// A local command ended with this code, which is ours.
+    Passed(u8),
     /// The reader of standard output has gone, as `head` does.
     PipeClosed,
     /// Everything that was asked for was done, without a remote command.
@@ -127,7 +131,7 @@ impl Ending {
     /// Returns the error behind it, where there is one.
     pub(crate) fn error(&self) -> Option<&Error> {
         match self {
-            Self::Failed(error) => Some(error),
+            Self::Failed(error) | Self::Lost(error) => Some(error),
             _ => None,
         }
     }
@@ -135,7 +139,7 @@ impl Ending {
     /// Returns what happened, in one safe line.
     pub(crate) fn message(&self) -> Option<String> {
         match self {
-            Self::Failed(error) => Some(escape(&error.report())),
+            Self::Failed(error) | Self::Lost(error) => Some(escape(&error.report())),
             _ => self
                 .words(None)
                 .map(|words| escape(words.trim_start_matches("error: "))),
@@ -146,10 +150,14 @@ impl Ending {
     pub(crate) fn words(&self, moved: Option<&Moved>) -> Option<String> {
         match self {
             Self::Exited(status) => exit_words(*status),
-            Self::Failed(error) => Some(failure_words(error, moved)),
+            Self::Failed(error) | Self::Lost(error) => Some(failure_words(error, moved)),
             Self::Interrupted(signal) => Some(interrupted_words(*signal, moved)),
             Self::Gaps(count) => Some(gap_words(*count)),
-            Self::Detached | Self::Left(_) | Self::PipeClosed | Self::Succeeded => None,
+            Self::Detached
+            | Self::Left(_)
+            | Self::Passed(_)
+            | Self::PipeClosed
+            | Self::Succeeded => None,
             Self::Unwritten {
                 error,
                 bytes,

@@ -26,6 +26,12 @@ pub(crate) fn wants_spdy() -> bool {
         .is_some_and(|value| value.eq_ignore_ascii_case("false"))
 }
 
+/// Tells whether kubectl was told to forward ports over SPDY instead of WebSocket, which we cannot.
+pub(crate) fn wants_spdy_forward() -> bool {
+    variable("KUBECTL_PORT_FORWARD_WEBSOCKETS")
+        .is_some_and(|value| value.eq_ignore_ascii_case("false"))
+}
+
 /// Tells whether we may use colours of our own on a terminal; an empty `NO_COLOR` counts, as with kubectl.
 pub(crate) fn allows_colours() -> bool {
     variable("NO_COLOR").is_none() && variable("TERM").is_none_or(|terminal| terminal != "dumb")

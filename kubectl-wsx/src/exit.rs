@@ -64,10 +64,12 @@ impl Ending {
             return remote;
         }
         let own = match self {
+            Self::Passed(code) => return *code,
             Self::Detached | Self::Exited(_) | Self::Succeeded => code::SUCCESS,
             Self::Failed(error) => failure_code(error.kind()),
             Self::Gaps(_) => code::GAPS,
             Self::Interrupted(signal) | Self::Left(signal) => signal.code(),
+            Self::Lost(_) => code::UNKNOWN,
             Self::PipeClosed => code::PIPE_CLOSED,
             Self::Unwritten { .. } => code::LOCAL_IO,
             Self::Usage { .. } => code::USAGE,
@@ -84,14 +86,14 @@ impl Ending {
     pub(crate) fn class(&self) -> &'static str {
         match self {
             Self::Detached => "detached",
-            Self::Exited(_) | Self::Succeeded => "exited",
+            Self::Exited(_) | Self::Passed(_) | Self::Succeeded => "exited",
             Self::Failed(error) => match failure_code(error.kind()) {
                 code::LOCAL_IO => "local_io",
                 code::TIMEOUT => "timeout",
                 code::NOT_STARTED => "not_started",
                 _ => "lost",
             },
-            Self::Gaps(_) => "lost",
+            Self::Gaps(_) | Self::Lost(_) => "lost",
             Self::Interrupted(_) | Self::Left(_) => "interrupted",
             Self::PipeClosed | Self::Unwritten { .. } => "local_io",
             Self::Usage { .. } => "not_started",
@@ -279,6 +281,24 @@ mod tests {
             (ending.code(ExitCodes::Wsx), ending.code(ExitCodes::Kubectl)),
             (65, 65)
         );
+    }
+
+    #[test]
+    fn what_was_up_and_is_lost_is_255_whatever_the_reason() {
+        for kind in ErrorKind::ALL {
+            let ending = Ending::Lost(Error::new(kind, "x"));
+            assert_eq!((ending.code(ExitCodes::Wsx), ending.class()), (255, "lost"));
+            assert_eq!(ending.code(ExitCodes::Kubectl), 1);
+        }
+    }
+
+    #[test]
+    fn the_code_of_a_local_command_is_passed_on_whatever_it_is() {
+        for code in 0..=u8::MAX {
+            for codes in [ExitCodes::Wsx, ExitCodes::Kubectl] {
+                assert_eq!(Ending::Passed(code).code(codes), code);
+            }
+        }
     }
 
     #[test]

@@ -35,7 +35,7 @@ use tokio::runtime::Builder;
 use wsx_core::{Error, ErrorKind};
 
 use crate::cli::{Cli, Verb};
-use crate::commands::{attach, exec, logs, version};
+use crate::commands::{attach, exec, forward, logs, version};
 use crate::ending::Ending;
 use crate::exit::Exit;
 
@@ -74,6 +74,7 @@ async fn run(Cli { globals, verb }: Cli) -> Exit {
         Verb::Exec(args) => return exec::run(*args, &globals).await,
         Verb::Logs(args) => return logs::run(*args, &globals).await,
         Verb::Options => exit::printed(globals.output().print(&cli::options())),
+        Verb::PortForward(args) => return forward::run(*args, &globals).await,
         Verb::Version(args) => version::run(args, &globals).await,
     };
     ending.announce(None, environment::exit_codes())

@@ -6,14 +6,14 @@
 use std::fs;
 use std::future::pending;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGWINCH};
 use signal_hook::iterator;
 use signal_hook::low_level::{emulate_default_handler, signal_name};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use crate::terminal;
 
@@ -32,11 +32,32 @@ impl Signal {
         u8::try_from(self.0).map_or(u8::MAX, |number| number.saturating_add(128))
     }
 
+    /// Tells whether it may come from keys of a terminal, which sends it to a whole group of processes.
+    pub(crate) fn is_typed(self) -> bool {
+        matches!(self.0, SIGINT | SIGQUIT)
+    }
+
+    /// Tells whether it is SIGINT.
+    pub(crate) fn is_interrupt(self) -> bool {
+        self.0 == SIGINT
+    }
+
     /// Ends this process by the signal itself, so that whoever started us sees it.
     pub(crate) fn die(self) {
         terminal::restore();
         // It returns only for signals that end nobody, and ours all do.
         let _ = emulate_default_handler(self.0);
+    }
+}
+
+impl From<Signal> for rustix::process::Signal {
+    fn from(signal: Signal) -> Self {
+        match signal.0 {
+            SIGHUP => Self::HUP,
+            SIGINT => Self::INT,
+            SIGQUIT => Self::QUIT,
+            _ => Self::TERM,
+        }
     }
 }
 
@@ -46,8 +67,15 @@ impl Signal {
 pub(crate) struct Signals {
     first: watch::Receiver<Option<Signal>>,
     resized: Arc<Notify>,
+    passed: Passed,
     handle: iterator::Handle,
 }
+
+/// Where signals go instead, once they are somebody else's.
+type Passed = Arc<OnceLock<mpsc::Sender<Signal>>>;
+
+/// How many signals may wait to be passed on; more of them say nothing new.
+const WAITING: usize = 16;
 
 /// How long the first signal may take to end us.
 const LIMIT: Duration = Duration::from_secs(1);
@@ -69,13 +97,16 @@ impl Signals {
         let (first_tx, first) = watch::channel(None);
         let resized = Arc::new(Notify::new());
         let notify = Arc::clone(&resized);
+        let passed = Passed::default();
+        let pass = Arc::clone(&passed);
         // It waits for signals until the process ends, and ends with it.
         thread::Builder::new()
             .name("signals".to_owned())
-            .spawn(move || listen(signals, &first_tx, &notify))?;
+            .spawn(move || listen(signals, &first_tx, &notify, &pass))?;
         Ok(Self {
             first,
             resized,
+            passed,
             handle,
         })
     }
@@ -111,13 +142,26 @@ impl Signals {
         }
     }
 
+    /// From now on no signal ends us: all of them are handed over, however many come. They are the
+    /// affair of a command that we wait for. Nothing is returned when a signal has come already.
+    pub(crate) fn pass_on(&self) -> Option<mpsc::Receiver<Signal>> {
+        let (passed_tx, passed) = mpsc::channel(WAITING);
+        let is_first = self.passed.set(passed_tx).is_ok();
+        (is_first && self.first.borrow().is_none()).then_some(passed)
+    }
+
     /// Returns what is notified when the terminal may have a new size.
     pub(crate) fn resized(&self) -> &Notify {
         &self.resized
     }
 }
 
-fn listen(mut signals: iterator::Signals, first: &watch::Sender<Option<Signal>>, resized: &Notify) {
+fn listen(
+    mut signals: iterator::Signals,
+    first: &watch::Sender<Option<Signal>>,
+    resized: &Notify,
+    passed: &OnceLock<mpsc::Sender<Signal>>,
+) {
     for signal in &mut signals {
         match signal {
             SIGWINCH => resized.notify_one(),
@@ -132,6 +176,10 @@ fn listen(mut signals: iterator::Signals, first: &watch::Sender<Option<Signal>>,
             }
             _ => {
                 let signal = Signal(signal);
+                if let Some(passed) = passed.get() {
+                    let _ = passed.try_send(signal);
+                    continue;
+                }
                 if first.borrow().is_some() {
                     signal.die();
                 }

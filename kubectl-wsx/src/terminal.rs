@@ -52,6 +52,13 @@ impl Drop for RawMode {
     }
 }
 
+/// Tells whether keys that send signals (Ctrl-C) send them to us and what we started.
+pub(crate) fn is_in_foreground() -> bool {
+    [tcgetpgrp(stdin()), tcgetpgrp(stderr()), tcgetpgrp(stdout())]
+        .into_iter()
+        .any(|terminal| terminal.is_ok_and(|group| group == getpgrp()))
+}
+
 /// Ends raw mode, where there is one. May be called from any thread, any number of times.
 pub(crate) fn restore() {
     if let Some(modes) = modes().take() {

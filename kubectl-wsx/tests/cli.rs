@@ -36,12 +36,13 @@ const HELP: &str = r#"Streams to and from pods over WebSocket that never lie abo
 Usage: kubectl wsx COMMAND [flags]
 
 Commands:
-  attach   Join the main process of a container, and end with its exit status
-  exec     Run a command in a container, and end with its exit status
-  logs     Print what containers wrote, or follow it; a loss is never silent
-  options  Show the flags that every command has
-  version  Show the versions of this program, its protocols and the server
-  help     Print this message or the help of the given subcommand(s)
+  attach        Join the main process of a container, and end with its exit status
+  exec          Run a command in a container, and end with its exit status
+  logs          Print what containers wrote, or follow it; a loss is never silent
+  options       Show the flags that every command has
+  port-forward  Forward local ports to pods and services, over restarts and losses [alias: pf]
+  version       Show the versions of this program, its protocols and the server
+  help          Print this message or the help of the given subcommand(s)
 
 Options:
   -h, --help     Print help
@@ -162,6 +163,43 @@ Exit status: 0 when all that was asked for was shown; 65 lines are missing (--st
 not written, 125 not to be had, 255 lost. Use "kubectl wsx options" for the flags of all commands.
 "#;
 
+const FORWARD_HELP: &str = r#"Forward local ports to pods and services, over restarts and losses
+
+Examples:
+  kubectl wsx port-forward mypod 8080:80          # local port 8080 to port 80 of a pod
+  kubectl wsx port-forward svc/db :5432           # any free port to a ready pod of a service
+  kubectl wsx pf svc/db 5432 + deploy/web 8080    # several targets
+  kubectl wsx pf svc/db :5432 -- ./test.sh        # with WSX_PORT_5432; ends with its code
+
+Usage:
+  kubectl wsx port-forward TYPE/NAME [LOCAL:]REMOTE... [+ TYPE/NAME ...] [flags] [-- COMMAND]
+
+Options:
+      --address <ADDRESS>               IP addresses to listen on [default: localhost]
+      --unix <PATH>                     A Unix socket instead, mode 0600; for a single port
+      --on-conflict <WHAT>              Local port in use: fail, next, random [default: fail]
+      --balance <HOW>                   Use all ready pods of the target: least, round-robin
+      --require-ready[=<BOOL>]          Pods of TYPE/NAME have to be ready [default: true]
+      --reconnect <HOW>                 When a session is lost: auto, never, a count [default: auto]
+      --wait <DURATION>                 Wait for a pod once there was one [default: 1m]
+      --hold <DURATION>                 Keep new connections waiting for a session [default: 5s]
+      --half-close <WHEN>               Pass on the end of input: auto, hold, pass [default: auto]
+      --sessions <COUNT>                Sessions to spread connections over [default: 1]
+      --protocol <NAME>                 Subprotocol: auto, tunnel, v4, or a name [default: auto]
+      --pod-running-timeout <DURATION>  Wait for the pod to run [default: 1m]
+      --connect-timeout <DURATION>      Limit of each step until data flows [default: 10s]
+      --keepalive <DURATION>            Time between two pings; 0 sends none [default: 5s]
+      --keepalive-timeout <DURATION>    Limit for a silent server [default: 15s]
+      --stall-timeout <DURATION>        Limit for data left unread [default: 5m]
+  -o, --output <FORM>                   Form of the output: text, json [default: text]
+      --ready-file <FILE>               Written when all ports are ready, as JSON; gone at the end
+      --stats[=<BOOL>]                  Say at the end what went through
+  -h, --help                            Print help
+
+Exit status: 0 after Ctrl-C, that of COMMAND; 125 could not start (a port in use, no such pod), 255
+lost for good, 74 output not written. Use "kubectl wsx options" for the flags of all commands.
+"#;
+
 #[test]
 fn help_of_all() {
     let help = (Some(0), HELP.to_owned(), String::new());
@@ -183,7 +221,15 @@ fn help_fits_a_screen_and_begins_with_examples() {
     );
     let logs = (Some(0), LOGS_HELP.to_owned(), String::new());
     assert_eq!(run("logs --help"), logs);
-    for (help, most) in [(ATTACH_HELP, 32), (EXEC_HELP, 32), (LOGS_HELP, 48)] {
+    let forward = (Some(0), FORWARD_HELP.to_owned(), String::new());
+    assert_eq!(run("port-forward --help"), forward);
+    assert_eq!(run("pf -h"), forward);
+    for (help, most) in [
+        (ATTACH_HELP, 32),
+        (EXEC_HELP, 32),
+        (FORWARD_HELP, 36),
+        (LOGS_HELP, 48),
+    ] {
         assert!(help.lines().count() <= most);
         assert!(help.lines().all(|line| line.len() <= 100));
     }
@@ -260,6 +306,33 @@ fn mistakes_are_told_in_the_words_of_kubectl() {
              \"5\"\nSee 'kubectl wsx exec --help' for usage.",
         ),
         (
+            "port-forward web-0",
+            "error: TYPE/NAME and list of ports are required for port-forward\n\
+             See 'kubectl wsx port-forward -h' for help and examples",
+        ),
+        (
+            "pf web-0 80 + db-0",
+            "error: TYPE/NAME and list of ports are required for port-forward\n\
+             See 'kubectl wsx port-forward -h' for help and examples",
+        ),
+        (
+            "pf web-0 -1",
+            "error: unknown shorthand flag: '1' in -1\n\
+             See 'kubectl wsx port-forward --help' for usage.",
+        ),
+        (
+            "pf --unix s web-0 80 81",
+            "error: a Unix socket leads to a single port, and not to several (--unix)",
+        ),
+        (
+            "pf --unix s --address localhost web-0 80",
+            "error: only one of --unix or --address is allowed",
+        ),
+        (
+            "pf web-0 80 8080:80 -- true",
+            "error: two ports would have the name WSX_PORT_WEB_0_80 in the environment of the command",
+        ),
+        (
             "tail web-0",
             "error: unrecognized subcommand 'tail'\nSee 'kubectl wsx --help' for usage.",
         ),
@@ -305,6 +378,15 @@ fn spdy_cannot_be_had() {
     assert_eq!(stderr.lines().next(), Some(warning));
     let (_, _, stderr) = run_in(&environment, "exec -q web-0 -- ls");
     assert!(!stderr.contains("Warning"), "{stderr}");
+}
+
+#[test]
+fn spdy_cannot_be_had_for_ports_either() {
+    let environment = [("KUBECTL_PORT_FORWARD_WEBSOCKETS", "false")];
+    let (code, _, stderr) = run_in(&environment, "pf web-0 80");
+    let warning =
+        "Warning: KUBECTL_PORT_FORWARD_WEBSOCKETS=false has no effect: there is no SPDY here";
+    assert_eq!((code, stderr.lines().next()), (Some(125), Some(warning)));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 pub(crate) mod attach;
 pub(crate) mod exec;
+pub(crate) mod forward;
 pub(crate) mod logs;
 mod session;
 pub(crate) mod version;

@@ -1,6 +1,6 @@
-//! `-o json`: every line and every event as one object on a line of its own.
+//! `-o json`: every line and every event as one object on a line of its own, for all verbs.
 //!
-//! Lives here: the shapes of `docs/events.schema.json`. Their text is safe for a terminal: all that
+//! Lives here: the forms of `docs/events.schema.json`. Their text is safe for a terminal: all that
 //! could steer one is escaped, as JSON allows. Never here: which lines are shown.
 
 use std::io::Write as _;
@@ -53,21 +53,52 @@ pub(super) fn line(line: &LogLine, head: &[u8], content: &[u8], out: &mut Vec<u8
     out.extend_from_slice(b"}\n");
 }
 
-/// Adds an event.
-pub(super) fn event(event: &LogEvent, head: &[u8], out: &mut Vec<u8>) {
-    let _ = write!(out, "{{\"v\":{VERSION},\"event\":\"{}\"", kind(event));
+/// Adds an event of a log.
+pub(super) fn log_event(event: &LogEvent, head: &[u8], out: &mut Vec<u8>) {
+    put_event(kind(event), head, fields(event), out);
+    out.push(b'\n');
+}
+
+/// Returns an event as an object, without a line feed.
+pub(crate) fn event(kind: &str, fields: impl IntoIterator<Item = (&'static str, Value)>) -> String {
+    let mut out = Vec::new();
+    put_event(kind, &[], fields, &mut out);
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+/// Returns a value as text, with everything escaped that steers a terminal.
+pub(crate) fn text(value: &Value) -> String {
+    let mut out = Vec::new();
+    put(value, &mut out);
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+fn put_event(
+    kind: &str,
+    head: &[u8],
+    fields: impl IntoIterator<Item = (&'static str, Value)>,
+    out: &mut Vec<u8>,
+) {
+    let _ = write!(out, "{{\"v\":{VERSION},\"event\":\"{kind}\"");
     out.extend_from_slice(head);
-    for (name, value) in fields(event) {
+    for (name, value) in fields {
         let _ = write!(out, ",\"{name}\":");
         put(&value, out);
     }
-    out.extend_from_slice(b"}\n");
+    out.push(b'}');
 }
 
 /// Adds a value whose strings may be foreign; names of fields are ours.
 fn put(value: &Value, out: &mut Vec<u8>) {
     match value {
         Value::String(text) => string(text, out),
+        Value::Array(values) => {
+            for (index, value) in values.iter().enumerate() {
+                out.push(if index == 0 { b'[' } else { b',' });
+                put(value, out);
+            }
+            out.extend_from_slice(if values.is_empty() { b"[]" } else { b"]" });
+        }
         Value::Object(fields) => {
             for (index, (name, value)) in fields.iter().enumerate() {
                 let _ = write!(out, "{}\"{name}\":", if index == 0 { '{' } else { ',' });

@@ -10,7 +10,7 @@
 
 mod event;
 pub(crate) mod filter;
-mod json;
+pub(crate) mod json;
 mod safe;
 mod time;
 
@@ -210,7 +210,7 @@ impl Printer {
         let at = self.find(source);
         self.failed += u64::from(matches!(event, LogEvent::Failed { .. }));
         if self.looks.form == Form::Json {
-            json::event(event, &self.logs[at].head, &mut self.text);
+            json::log_event(event, &self.logs[at].head, &mut self.text);
         } else {
             self.say(source, event);
         }
