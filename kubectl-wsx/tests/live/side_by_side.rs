@@ -12,9 +12,6 @@ use crate::support::{Run, at, pattern, run_with};
 /// How many lines may differ at all, and each says why.
 const EXCUSES: usize = 10;
 
-/// In how many lines the real server may leave out the end of an output.
-const CUT_SHORT: usize = 2;
-
 /// Whether a cluster has v5, which alone can end stdin.
 #[derive(Clone, Copy, Eq, PartialEq)]
 pub(crate) enum V5 {
@@ -47,7 +44,7 @@ pub(crate) fn compare_file(file: &str, kind: &str, v5: V5, kubeconfig: &Path, ku
         .iter()
         .filter(meant)
         .collect();
-    let (mut excused, mut cut_short, mut wrong) = (0, 0, Vec::new());
+    let (mut excused, mut wrong) = (0, Vec::new());
     for case in &cases {
         let arguments = arguments(case);
         if v5 == V5::Lacks && ends_stdin(&arguments) {
@@ -56,18 +53,11 @@ pub(crate) fn compare_file(file: &str, kind: &str, v5: V5, kubeconfig: &Path, ku
                 .prints("");
             continue;
         }
-        let run = || {
-            let theirs = both(&mut kubectl.command(kubeconfig, &arguments), case);
-            let mut ours = at(kubeconfig, &arguments);
-            (theirs, both(ours.env("WSX_EXIT_CODES", "kubectl"), case))
-        };
-        let (mut theirs, mut ours) = run();
-        if kind == "real" && is_cut_short(&theirs, &ours) {
-            let name = &case["name"];
-            println!("{name}: the server left out output: {theirs:?}, {ours:?}");
-            cut_short += 1;
-            (theirs, ours) = run();
-        }
+        let theirs = both(&mut kubectl.command(kubeconfig, &arguments), case);
+        let ours = both(
+            at(kubeconfig, &arguments).env("WSX_EXIT_CODES", "kubectl"),
+            case,
+        );
         excused += usize::from(case.get("differs").is_some());
         println!("{}", row(case, v5, &theirs, &ours));
         wrong.extend(
@@ -81,20 +71,11 @@ pub(crate) fn compare_file(file: &str, kind: &str, v5: V5, kubeconfig: &Path, ku
         cases.len(),
         wrong.join("\n")
     );
-    assert!(cut_short <= CUT_SHORT, "{cut_short} outputs cut short");
     assert!(excused <= EXCUSES, "{excused} excuses");
     println!(
         "{} command lines, {excused} declared differences",
         cases.len()
     );
-}
-
-/// Tells whether one printed only the beginning of what the other one printed, with the same end: a
-/// real server now and then reports Success without the last output of a command that reads its input
-/// (tests/real/README.md).
-fn is_cut_short(theirs: &Run, ours: &Run) -> bool {
-    let begins = ours.stdout.starts_with(&theirs.stdout) || theirs.stdout.starts_with(&ours.stdout);
-    theirs.code == ours.code && begins && theirs.stdout != ours.stdout
 }
 
 /// What came of a case, as a line of a table.

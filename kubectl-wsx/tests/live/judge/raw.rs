@@ -7,6 +7,7 @@ use wsx_tests::cluster::Cluster;
 use wsx_tests::probe::{Cases, Recorded, Server, difference};
 
 use super::fixture::{Fixture, Translate};
+use crate::support::{pattern, run_with};
 
 #[test]
 #[ignore = "real Kubernetes: `make judge` builds it and runs this, some minutes"]
@@ -24,6 +25,24 @@ fn embedded_1_35_answers_as_the_api_server_that_translates() {
 #[ignore = "real Kubernetes: `make judge` builds it and runs this, some minutes"]
 fn embedded_1_28_answers_as_where_nobody_translates() {
     compare(Translate::Nobody, "none", "v1.28");
+}
+
+/// A kubelet that a runtime resets drops output (README.md, "Output lost with Success"): ours must not. With a
+/// runtime that closed at once, kubectl printed nothing in 9 of 100 of these.
+#[test]
+#[ignore = "real Kubernetes: `make judge` builds it and runs this, some minutes"]
+fn output_survives_where_input_is_left_unread() {
+    let Some(fixture) = Fixture::start(Translate::ApiServer) else {
+        return;
+    };
+    let input = pattern(2 << 20);
+    for _ in 0..100 {
+        let words = ["exec", "-i", "web-0", "-c", "app", "--", "head", "-c", "5"];
+        let mut kubectl = fixture.kubectl.command(&fixture.kubeconfig, words);
+        run_with(&mut kubectl, &input)
+            .expect(0, &[])
+            .prints(&input[..5]);
+    }
 }
 
 /// Asks both. `WSX_RECORD=1` writes down what the real one said, and compares afterwards.
@@ -58,25 +77,19 @@ fn compare(translate: Translate, gates: &str, listener: &str) {
         recorded.write().unwrap();
     }
     let mut wrong = Vec::new();
-    let (mut compared, mut cut_short) = (0, 0);
-    for ((name, case, offer), (_, first)) in all.iter().zip(&said) {
+    let mut compared = 0;
+    for ((name, case, offer), (_, said)) in all.iter().zip(&said) {
         let known = recorded.answer(name, gates).unwrap_or_default();
-        let mut said = first.clone();
-        while is_cut_short(&said, known) && cut_short < CUT_SHORT {
-            println!("{name}: the server left out output: {said:?}");
-            cut_short += 1;
-            said = real.ask(&cases, case, *offer).unwrap();
-        }
         if case.real_only.is_none() {
             compared += 1;
             let ours = embedded.ask(&cases, case, *offer).unwrap();
             wrong.extend(
-                difference(("real", &said), ("embedded", &ours))
+                difference(("real", said), ("embedded", &ours))
                     .map(|lines| format!("  {name}\n{lines}")),
             );
         }
         wrong.extend(
-            difference(("real", &said), ("recorded", known))
+            difference(("real", said), ("recorded", known))
                 .map(|lines| format!("  {name}, WSX_RECORD=1 records anew\n{lines}")),
         );
     }
@@ -87,21 +100,6 @@ fn compare(translate: Translate, gates: &str, listener: &str) {
         begin.elapsed()
     );
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-}
-
-/// In how many answers of a run the real server may leave out the end of the output.
-const CUT_SHORT: usize = 3;
-
-/// Tells whether an answer is another one without some of its output, and ends alike: a real server now
-/// and then reports Success without the last output of a command that reads its input.
-fn is_cut_short(said: &[String], known: &[String]) -> bool {
-    let length = |lines: &[String]| lines.iter().map(String::len).sum::<usize>();
-    let is_output = |line: &String| line.starts_with("binary 1") || line.starts_with("text 1");
-    let rest = |lines: &[String]| -> Vec<String> {
-        let rest = lines.iter().filter(|line| !is_output(line));
-        rest.cloned().collect()
-    };
-    length(said) < length(known) && rest(said) == rest(known)
 }
 
 #[expect(

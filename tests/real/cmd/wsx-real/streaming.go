@@ -1,6 +1,6 @@
 // Exec, attach and port-forward: what containerd does, on local processes.
 //
-// Lives here: the runtime half of Kubernetes' own streaming library. The kubelet's connections to it can be cut.
+// Lives here: the runtime half of Kubernetes' own streaming library. The kubelet's connections to it can be cut, and end gently.
 package main
 
 import (
@@ -31,8 +31,44 @@ func startStreaming(f *fixture, r *criRuntime) (streamingServer, error) {
 	if err != nil {
 		return nil, err
 	}
-	go http.Serve(severableListener{listener, newSeverable()}, server)
+	go http.Serve(gentleListener{severableListener{listener, newSeverable()}}, server)
 	return server, nil
+}
+
+// kubeletEnds is how long a connection that we have ended waits for the kubelet to end it, too.
+const kubeletEnds = 5 * time.Second
+
+// gentleListener hands out connections that end gently.
+type gentleListener struct{ severableListener }
+
+type gentleConn struct {
+	*severableConn
+	once sync.Once
+}
+
+func (l gentleListener) Accept() (net.Conn, error) {
+	conn, err := l.severableListener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &gentleConn{severableConn: conn.(*severableConn)}, nil
+}
+
+// Close ends our direction and reads until the kubelet has ended the other one. Closed at once, the kernel would answer the stdin
+// that is still on its way with a reset; the kubelet's next write fails, and its proxy, which ends when either direction does
+// (apimachinery upgradeaware.go, tryUpgrade), drops the output and the status that it has not passed on yet: see README.md.
+func (c *gentleConn) Close() error {
+	c.once.Do(func() {
+		if tcp, ok := c.Conn.(*net.TCPConn); ok {
+			tcp.CloseWrite()
+		}
+		c.SetReadDeadline(time.Now().Add(kubeletEnds))
+		go func() {
+			defer c.severableConn.Close()
+			io.Copy(io.Discard, c.severableConn)
+		}()
+	})
+	return nil
 }
 
 func (r *criRuntime) Exec(_ context.Context, q *cri.ExecRequest) (*cri.ExecResponse, error) {
