@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use self::keeper::{Pods, Slice};
 use self::ports::{Ports, Service};
-use self::route::Way;
+pub(super) use self::route::Way;
 use super::Client;
 use super::notice::Notice;
 use super::pod::{Pod, PodList};
@@ -80,7 +80,12 @@ impl Client {
     }
 
     /// Finds the way to the pods of a target.
-    async fn way(&self, target: &str, ports: Vec<String>, options: &ForwardOptions) -> Result<Way> {
+    pub(super) async fn way(
+        &self,
+        target: &str,
+        ports: Vec<String>,
+        options: &ForwardOptions,
+    ) -> Result<Way> {
         let target = Target::parse(target)?;
         let namespace = options.namespace.clone();
         let namespace = namespace.unwrap_or_else(|| self.namespace().to_owned());

@@ -27,7 +27,7 @@ use crate::session::transport::{Dial, Io};
 const OUTAGE: Duration = Duration::from_secs(2);
 
 /// The way to the pods of a target.
-pub(super) struct Way {
+pub(in crate::client) struct Way {
     server: Arc<Server>,
     namespace: String,
     target: Target,
@@ -53,9 +53,9 @@ struct State {
 }
 
 /// A pod, and the numbers in it of the ports that were asked for.
-pub(super) struct Chosen {
+pub(in crate::client) struct Chosen {
     pub(super) pod: Pod,
-    pub(super) numbers: Vec<NonZeroU16>,
+    pub(in crate::client) numbers: Vec<NonZeroU16>,
 }
 
 impl Way {
@@ -85,7 +85,7 @@ impl Way {
     }
 
     /// Returns what to listen on for ports with these numbers.
-    pub(super) fn wanted(&self, numbers: &[NonZeroU16]) -> Vec<Wanted> {
+    pub(in crate::client) fn wanted(&self, numbers: &[NonZeroU16]) -> Vec<Wanted> {
         let locals = self.ports.local(numbers);
         let all = numbers.iter().zip(locals).enumerate();
         all.map(|(remote, (number, local))| Wanted {
@@ -103,7 +103,7 @@ impl Way {
     /// # Errors
     /// `NotStarted` when none comes in time before the first session, `Lost` after it; what the ports
     /// are in no pod.
-    pub(super) async fn choose(&self, named: Option<&str>) -> Result<Chosen, Unopened> {
+    pub(in crate::client) async fn choose(&self, named: Option<&str>) -> Result<Chosen, Unopened> {
         let mut view = self.keeper.view();
         loop {
             let (why, away) = {

@@ -2,6 +2,8 @@
 
 mod attaching;
 mod connecting;
+mod forwarding;
+mod forwarding_on;
 mod kubelet;
 mod logs;
 mod many;

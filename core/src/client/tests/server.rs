@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use futures_util::future::BoxFuture;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
+use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -17,6 +18,8 @@ use crate::session::transport::Io;
 pub(super) enum Reply {
     /// Ends the connection without a word.
     Close,
+    /// The events of a watch, from now on.
+    Events(broadcast::Receiver<serde_json::Value>),
     /// Sends an answer as it is and ends the connection without announcing it.
     Last(Box<Self>),
     /// Sends these bytes as they are.
@@ -178,6 +181,18 @@ async fn serve(
         };
         match reply {
             Reply::Close | Reply::Last(_) => return,
+            Reply::Events(mut events) => {
+                let head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+                let mut bytes = head.to_vec();
+                while stream.write_all(&bytes).await.is_ok() {
+                    let Ok(event) = events.recv().await else {
+                        return;
+                    };
+                    let line = format!("{event}\n");
+                    bytes = format!("{:x}\r\n{line}\r\n", line.len()).into_bytes();
+                }
+                return;
+            }
             Reply::Silence => std::future::pending().await,
             Reply::Raw(bytes) => {
                 if stream.write_all(&bytes).await.is_err() || stream.flush().await.is_err() || last

@@ -126,7 +126,7 @@ impl<T: Watched> Watcher<T> {
     }
 
     async fn go_on(&self, mut version: Option<String>) -> Result<(), Listeners> {
-        let (mut failures, mut told) = (0, false);
+        let (mut failures, mut expired, mut told) = (0, 0, false);
         loop {
             let Some(known) = &mut version else {
                 version = Some(self.list(&mut failures).await?);
@@ -139,6 +139,7 @@ impl<T: Watched> Watcher<T> {
                 Over::Ended(why) | Over::Lost(why) => {
                     tracing::debug!(%why, "a watch ended");
                     let idle = *known == before && begin.elapsed() < SHORT;
+                    expired = 0;
                     failures = if idle { failures + 1 } else { 0 };
                     self.tell_trouble(failures, why.clone());
                     if failures > 0 {
@@ -148,7 +149,14 @@ impl<T: Watched> Watcher<T> {
                         self.outage(why, Instant::now()).await?;
                     }
                 }
-                Over::Expired => version = None,
+                Over::Expired => {
+                    // A list is never too old for its watch, but who knows.
+                    if expired > 0 {
+                        sleep(pause(expired)).await;
+                    }
+                    expired += 1;
+                    version = None;
+                }
                 Over::Refused(error) if error.kind() == ErrorKind::Forbidden => {
                     if !told {
                         let (seconds, reason) = (self.period.as_secs(), error.report());
