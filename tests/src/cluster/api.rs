@@ -10,6 +10,7 @@ use super::identity::{self, Attributes};
 use super::listener::Listener;
 use super::logs::{self, control::At};
 use super::objects::{self, Kind};
+use super::pods::{POD, SLICE};
 use super::remote::{self, Next, Verb};
 use super::watch::Watch;
 use super::world::World;
@@ -158,6 +159,12 @@ pub(crate) fn answer(
                 None => Response::not_found("", "pods", name),
             })
         }
+        ("endpointslices", Some(name), None, Some(namespace)) => {
+            answered(match world.pods.find(SLICE, namespace, name) {
+                Some(slice) => Response::json(200, &slice),
+                None => Response::not_found(group, resource, name),
+            })
+        }
         (resource, Some(name), None, namespace) => {
             let all = objects::objects(kind);
             let found = all
@@ -169,7 +176,10 @@ pub(crate) fn answer(
             })
         }
         ("pods", None, None, namespace) if wanted == "watch" => {
-            Next::Watch(Box::new(Watch::new(&world.pods, namespace, request)))
+            Next::Watch(Box::new(Watch::new(&world.pods, POD, namespace, request)))
+        }
+        ("endpointslices", None, None, namespace) if wanted == "watch" => {
+            Next::Watch(Box::new(Watch::new(&world.pods, SLICE, namespace, request)))
         }
         // Nothing else changes here that a watch would tell of.
         (_, None, None, _) if wanted == "watch" => Next::Silence(logs::CHUNKED_JSON.to_vec()),
@@ -178,10 +188,10 @@ pub(crate) fn answer(
 }
 
 fn list(world: &World, kind: &Kind, namespace: Option<&str>, request: &Request) -> Response {
-    let (version, all) = if kind.resource == "pods" {
-        world.pods.list()
-    } else {
-        (1000, objects::objects(kind))
+    let (version, all) = match kind.resource {
+        "pods" => world.pods.list(POD),
+        "endpointslices" => world.pods.list(SLICE),
+        _ => (1000, objects::objects(kind)),
     };
     let (labels, fields) = (
         request.parameter("labelSelector"),

@@ -1,8 +1,10 @@
 //! Everything that is not a pod: namespaces, services, workloads, and what discovery tells of them.
 //!
-//! Lives here: static objects and the selection among them. Never here: pods or routes.
+//! Lives here: static objects and the selection among them. Never here: pods, what a service looks like, routes.
 
 use serde_json::{Value, json};
+
+pub(super) use super::services::services;
 
 /// One kind of object: group, resource, kind, singular, short name, and whether it is namespaced.
 pub(crate) struct Kind {
@@ -49,21 +51,14 @@ pub(crate) fn objects(kind: &Kind) -> Vec<Value> {
     let matching = |labels: Value| json!({"replicas": 3, "selector": {"matchLabels": labels}});
     let status = json!({"replicas": 3, "readyReplicas": 2});
     match kind.resource {
-        "namespaces" => ["default", "other"]
+        "namespaces" => ["default", "other", "ports"]
             .map(|name| {
                 let mut namespace = object(name, json!({}), json!({"phase": "Active"}));
                 namespace["metadata"]["namespace"].take();
                 namespace
             })
             .to_vec(),
-        "services" => vec![
-            object(
-                "web",
-                json!({"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 8080}]}),
-                json!({}),
-            ),
-            object("noselector", json!({"ports": [{"port": 80}]}), json!({})),
-        ],
+        "services" => services(),
         "replicationcontrollers" => {
             vec![object(
                 "web",
@@ -73,7 +68,18 @@ pub(crate) fn objects(kind: &Kind) -> Vec<Value> {
         }
         "deployments" => vec![
             object("web", matching(json!({"app": "three"})), status.clone()),
-            object("empty", matching(json!({"app": "nobody"})), status),
+            object("empty", matching(json!({"app": "nobody"})), status.clone()),
+            in_ports(object(
+                "front",
+                matching(json!({"app": "front"})),
+                status.clone(),
+            )),
+            in_ports(object(
+                "waits",
+                matching(json!({"app": "waits"})),
+                status.clone(),
+            )),
+            in_ports(object("own", matching(json!({"app": "own"})), status)),
         ],
         "replicasets" => vec![object("web", matching(json!({"app": "three"})), status)],
         "jobs" => vec![object(
@@ -81,11 +87,18 @@ pub(crate) fn objects(kind: &Kind) -> Vec<Value> {
             json!({"selector": {"matchLabels": {"job-name": "web"}}}),
             json!({"active": 1}),
         )],
-        "statefulsets" | "daemonsets" => {
-            vec![object("web", matching(json!({"app": "web"})), status)]
-        }
+        "statefulsets" => vec![
+            object("web", matching(json!({"app": "web"})), status.clone()),
+            in_ports(object("db", matching(json!({"app": "db"})), status)),
+        ],
+        "daemonsets" => vec![object("web", matching(json!({"app": "web"})), status)],
         _ => Vec::new(),
     }
+}
+
+fn in_ports(mut object: Value) -> Value {
+    object["metadata"]["namespace"] = "ports".into();
+    object
 }
 
 /// Whether an object fits a `labelSelector` and a `fieldSelector`.
@@ -156,11 +169,11 @@ pub(crate) fn discovery(path: &[&str], minor: &str) -> Option<Value> {
         }),
         ["api"] => json!({"kind": "APIVersions", "versions": ["v1"]}),
         ["apis"] => json!({
-            "kind": "APIGroupList", "apiVersion": "v1", "groups": [group("apps"), group("batch")],
+            "kind": "APIGroupList", "apiVersion": "v1", "groups": GROUPS.map(group),
         }),
-        ["apis", name @ ("apps" | "batch")] => group(name),
+        ["apis", name] if GROUPS.contains(name) => group(name),
         ["api", "v1"] => resources("", "v1"),
-        ["apis", name @ ("apps" | "batch"), "v1"] => resources(name, &format!("{name}/v1")),
+        ["apis", name, "v1"] if GROUPS.contains(name) => resources(name, &format!("{name}/v1")),
         _ => return None,
     })
 }
@@ -168,9 +181,12 @@ pub(crate) fn discovery(path: &[&str], minor: &str) -> Option<Value> {
 fn resources(group: &str, version: &str) -> Value {
     let mut list = Vec::new();
     for kind in KINDS.iter().filter(|kind| kind.group == group) {
+        let mut short = vec![kind.short];
+        short.retain(|short| !short.is_empty());
         list.push(json!({
             "name": kind.resource, "singularName": kind.singular, "kind": kind.kind,
-            "namespaced": kind.resource != "namespaces", "shortNames": [kind.short],
+            "namespaced": kind.resource != "namespaces",
+            "shortNames": short,
             "verbs": ["get", "list", "watch"],
         }));
     }
@@ -190,6 +206,8 @@ fn resources(group: &str, version: &str) -> Value {
     json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": version, "resources": list})
 }
 
+const GROUPS: [&str; 3] = ["apps", "batch", "discovery.k8s.io"];
+
 const KINDS: &[Kind] = &[
     kind("", "namespaces", "Namespace", "namespace", "ns"),
     kind("", "pods", "Pod", "pod", "po"),
@@ -206,6 +224,13 @@ const KINDS: &[Kind] = &[
     kind("apps", "replicasets", "ReplicaSet", "replicaset", "rs"),
     kind("apps", "statefulsets", "StatefulSet", "statefulset", "sts"),
     kind("batch", "jobs", "Job", "job", "job"),
+    kind(
+        "discovery.k8s.io",
+        "endpointslices",
+        "EndpointSlice",
+        "endpointslice",
+        "",
+    ),
 ];
 
 const fn kind(

@@ -1,15 +1,18 @@
-//! The pods, as the API server shows them, and what stands behind a container's name.
+//! The pods and the slices of endpoints that follow from them, with their changes and versions.
 //!
-//! Lives here: the objects and their small changes over time. Never here: routes or processes.
+//! Lives here: the store, and what stands behind a container's name. Never here: how a pod looks (`roster`),
+//! routes or processes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 use tokio::sync::{broadcast, watch};
 
 use super::logs::Cut;
+pub(crate) use super::roster::{container_id, declare_ports, fresh, uid};
+use super::{roster, slices};
 
 /// What changes about pods while the cluster lives.
 pub(crate) struct Pods {
@@ -29,13 +32,16 @@ pub(crate) enum Order {
     Error(u16, &'static str, &'static str),
 }
 
-/// One change of one pod.
+/// One change of one object.
 #[derive(Clone)]
 pub(crate) struct Change {
     pub(crate) version: u64,
     pub(crate) old: Option<Value>,
     pub(crate) new: Option<Value>,
 }
+
+/// Objects by kind, namespace and name.
+type Objects = BTreeMap<(&'static str, String, String), Value>;
 
 struct Changing {
     slow_start: Option<Instant>,
@@ -45,8 +51,8 @@ struct Changing {
     /// Pods that were changed on demand, by namespace and name; `None` was deleted.
     changed: BTreeMap<(String, String), Option<Value>>,
     version: u64,
-    /// All pods when they were last looked at, and what has happened to them.
-    seen: BTreeMap<(String, String), Value>,
+    /// All objects when they were last looked at, and what has happened to them.
+    seen: Objects,
     history: Vec<Change>,
     /// Watches from before this version are refused.
     oldest: u64,
@@ -64,7 +70,9 @@ impl Default for Pods {
             history: Vec::new(),
             oldest: FIRST_VERSION,
         };
-        changing.seen = by_name(all(&changing));
+        changing.seen = all(&changing);
+        let slices = slices::slices(changing.seen.values());
+        changing.seen.extend(by_name(slices));
         Self {
             changing: Mutex::new(changing),
             changed_tx: watch::Sender::new(()),
@@ -74,34 +82,48 @@ impl Default for Pods {
 }
 
 impl Changing {
-    /// Notes what is different from the last look, and gives all pods with their versions.
-    fn look(&mut self) -> Vec<Value> {
-        let mut now = by_name(all(self));
-        let names: Vec<_> = self.seen.keys().chain(now.keys()).cloned().collect();
+    /// Notes what is different from the last look.
+    fn look(&mut self) {
+        let pods = all(self);
+        if self.note(POD, pods) {
+            let slices = slices::slices(self.seen.values());
+            self.note(SLICE, by_name(slices));
+        }
+    }
+
+    /// Notes what is different among the objects of one kind, and whether anything was.
+    fn note(&mut self, kind: &str, mut now: Objects) -> bool {
+        let before = self.version;
+        let seen = self.seen.keys().filter(|key| key.0 == kind);
+        let names: BTreeSet<_> = seen.chain(now.keys()).cloned().collect();
         for name in names {
             let old = self.seen.get(&name).cloned();
-            let mut new = now.get(&name).cloned();
+            let mut new = now.remove(&name);
             if let (Some(old), Some(new)) = (&old, &mut new) {
                 new["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"].clone();
             }
             if old != new {
                 self.version += 1;
                 let version = self.version;
-                let set = |mut pod: Value| {
-                    pod["metadata"]["resourceVersion"] = version.to_string().into();
-                    pod
+                let set = |mut object: Value| {
+                    object["metadata"]["resourceVersion"] = version.to_string().into();
+                    object
                 };
                 new = new.map(set);
                 match &new {
-                    Some(pod) => self.seen.insert(name.clone(), pod.clone()),
+                    Some(object) => self.seen.insert(name, object.clone()),
                     None => self.seen.remove(&name),
                 };
                 let old = if new.is_none() { old.map(set) } else { old };
                 self.history.push(Change { version, old, new });
             }
         }
-        now = self.seen.clone();
-        now.into_values().collect()
+        self.version != before
+    }
+
+    fn of_kind(&self, kind: &str) -> Vec<Value> {
+        let fitting = self.seen.iter().filter(|(key, _)| key.0 == kind);
+        fitting.map(|(_, object)| object.clone()).collect()
     }
 }
 
@@ -120,29 +142,42 @@ impl Pods {
 
     /// Reads one pod, and changes nothing.
     pub(crate) fn peek(&self, namespace: &str, name: &str) -> Option<Value> {
-        self.list().1.into_iter().find(|pod| {
-            pod["metadata"]["namespace"] == namespace && pod["metadata"]["name"] == name
-        })
+        self.find(POD, namespace, name)
     }
 
-    /// Lists the pods of all namespaces with the version of the list, and changes nothing.
-    pub(crate) fn list(&self) -> (u64, Vec<Value>) {
+    /// Reads one object of a kind, and changes nothing.
+    pub(crate) fn find(&self, kind: &'static str, namespace: &str, name: &str) -> Option<Value> {
+        let key = (kind, namespace.to_owned(), name.to_owned());
+        self.looked(|changing| changing.seen.get(&key).cloned())
+    }
+
+    /// Lists the objects of a kind in all namespaces with the version of the list, and changes nothing.
+    pub(crate) fn list(&self, kind: &str) -> (u64, Vec<Value>) {
+        self.looked(|changing| (changing.version, changing.of_kind(kind)))
+    }
+
+    /// Looks at everything anew, so that what has changed by time is noted too.
+    pub(crate) fn look(&self) {
+        self.looked(|_| ());
+    }
+
+    fn looked<T>(&self, read: impl FnOnce(&Changing) -> T) -> T {
         let mut changing = self.changing();
         let before = changing.version;
-        let all = changing.look();
-        let version = changing.version;
+        changing.look();
+        let (version, read) = (changing.version, read(&changing));
         drop(changing);
         if version != before {
             self.changed_tx.send_replace(());
         }
-        (version, all)
+        read
     }
 
     /// Remembers that a container's main process has ended.
     pub(crate) fn ended(&self, namespace: &str, pod: &str, container: &str, code: i32) {
         let place = format!("{namespace}/{pod}/{container}");
         self.changing().exits.insert(place, code);
-        self.list();
+        self.look();
     }
 
     /// Changes one pod on demand, makes it or deletes it; the function also gets a number never used before.
@@ -155,10 +190,11 @@ impl Pods {
         let key = (namespace.to_owned(), name.to_owned());
         let mut changing = self.changing();
         changing.look();
-        let new = change(changing.seen.get(&key).cloned(), changing.version + 1);
+        let place = (POD, key.0.clone(), key.1.clone());
+        let new = change(changing.seen.get(&place).cloned(), changing.version + 1);
         changing.changed.insert(key, new);
         drop(changing);
-        self.list();
+        self.look();
     }
 
     /// What happened after this version, or the oldest version that is still known.
@@ -282,292 +318,43 @@ fn names(list: &Value) -> Vec<String> {
         .collect()
 }
 
-fn all(changing: &Changing) -> Vec<Value> {
-    let running = json!({"running": {"startedAt": "2026-11-01T08:00:05Z"}});
-    let waiting = |reason: &str| json!({"waiting": {"reason": reason}});
-    let slow = match changing.slow_start {
-        Some(since) if since.elapsed() >= SLOW_START => ("Running", running.clone()),
-        _ => ("Pending", waiting("ContainerCreating")),
-    };
-    let done = json!({"terminated": {
-        "exitCode": 0, "reason": "Completed",
-        "startedAt": "2026-11-01T08:00:05Z", "finishedAt": "2026-11-01T08:00:09Z",
-    }});
-
-    let mut pods = vec![
-        pod("default", "web-0", &["app", "sidecar"], "Running", &running),
-        pod(
-            "default",
-            "annotated-0",
-            &["first", "second"],
-            "Running",
-            &running,
-        ),
-        pod("default", "tty-0", &["app"], "Running", &running),
-        pod("default", "stdin-0", &["app"], "Running", &running),
-        pod("default", "ends-0", &["app"], "Running", &running),
-        pod("default", "done-0", &["app"], "Succeeded", &done),
-        pod(
-            "default",
-            "pending-0",
-            &["app"],
-            "Pending",
-            &waiting("ContainerCreating"),
-        ),
-        pod("default", "slow-start-0", &["app"], slow.0, &slow.1),
-        pod(
-            "default",
-            "crash-0",
-            &["app"],
-            "Running",
-            &waiting("CrashLoopBackOff"),
-        ),
-        pod("default", "init-0", &["app"], "Running", &running),
-        pod("default", "lost-kubelet-0", &["app"], "Running", &running),
-        pod("default", "restarts-0", &["app"], "Running", &running),
-        pod("default", "nolog-0", &["app"], "Running", &running),
-        pod("default", "deploy-a", &["app"], "Running", &running),
-        pod("default", "deploy-b", &["app"], "Running", &running),
-        pod("default", "deploy-c", &["app"], "Running", &running),
-        pod(
-            "default",
-            "lines-0",
-            &["1k", "1m", "100m", "1g", "10g"],
-            "Succeeded",
-            &done,
-        ),
-        pod(
-            "default",
-            "writer-0",
-            &["r10", "r1000", "r100000"],
-            "Running",
-            &running,
-        ),
-        pod("other", "web-0", &["app"], "Running", &running),
-    ];
-    for pod in &mut pods {
-        adorn(pod, changing);
-        apply_exits(pod, &changing.exits);
-    }
-    let mut pods = by_name(pods);
-    for (name, changed) in &changing.changed {
+fn all(changing: &Changing) -> Objects {
+    let mut pods = by_name(roster::all(
+        changing.slow_start,
+        changing.restarts,
+        &changing.exits,
+    ));
+    for ((namespace, name), changed) in &changing.changed {
+        let key = (POD, namespace.clone(), name.clone());
         match changed {
-            Some(pod) => pods.insert(name.clone(), pod.clone()),
-            None => pods.remove(name),
+            Some(pod) => pods.insert(key, pod.clone()),
+            None => pods.remove(&key),
         };
     }
-    pods.into_values().collect()
+    pods
 }
 
-fn by_name(pods: Vec<Value>) -> BTreeMap<(String, String), Value> {
-    let text = |pod: &Value, field: &str| {
-        let text = pod["metadata"][field].as_str();
+fn by_name(objects: Vec<Value>) -> Objects {
+    let text = |object: &Value, field: &str| {
+        let text = object["metadata"][field].as_str();
         text.unwrap_or_default().to_owned()
     };
-    let named = pods.into_iter();
-    named
-        .map(|pod| ((text(&pod, "namespace"), text(&pod, "name")), pod))
-        .collect()
-}
-
-/// A pod that runs and has nothing else about it.
-pub(crate) fn fresh(namespace: &str, name: &str, containers: &[&str]) -> Value {
-    let running = json!({"running": {"startedAt": "2026-11-01T08:00:05Z"}});
-    pod(namespace, name, containers, "Running", &running)
-}
-
-/// Declares the ports that every pod answers on, in its first container, as programs do that know of them.
-pub(crate) fn declare_ports(pod: &mut Value) {
-    let port = |name: &str, number: u16, protocol: &str| json!({"name": name, "containerPort": number, "protocol": protocol});
-    pod["spec"]["containers"][0]["ports"] = json!([
-        port("http", 8080, "TCP"),
-        port("echo", 7, "TCP"),
-        port("dns", 53, "UDP"),
-        port("dns-tcp", 53, "TCP"),
-    ]);
-}
-
-/// What makes each pod different from the plain one.
-fn adorn(pod: &mut Value, changing: &Changing) {
-    let name = pod["metadata"]["name"]
-        .as_str()
-        .unwrap_or_default()
-        .to_owned();
-    let (metadata, rest) = ("metadata", "spec");
-    match &*name {
-        "web-0" => pod[metadata]["labels"] = json!({"app": "web", "job-name": "web"}),
-        "annotated-0" => {
-            pod[metadata]["annotations"] =
-                json!({"kubectl.kubernetes.io/default-container": "second"});
-        }
-        "tty-0" => {
-            pod[rest]["containers"][0]["stdin"] = true.into();
-            pod[rest]["containers"][0]["tty"] = true.into();
-        }
-        "stdin-0" => pod[rest]["containers"][0]["stdin"] = true.into(),
-        "ends-0" => {
-            pod[rest]["containers"][0]["stdin"] = true.into();
-            pod[rest]["containers"][0]["stdinOnce"] = true.into();
-            pod[rest]["restartPolicy"] = "Never".into();
-        }
-        "init-0" => {
-            pod[rest]["initContainers"] = json!([{"name": "setup", "image": IMAGE}]);
-            pod[rest]["ephemeralContainers"] = json!([{"name": "debugger", "image": IMAGE}]);
-            let done = json!({"terminated": {"exitCode": 0, "reason": "Completed"}});
-            let running = json!({"running": {"startedAt": "2026-11-01T09:00:00Z"}});
-            pod["status"]["initContainerStatuses"] =
-                json!([status("default/init-0", "setup", &done)]);
-            pod["status"]["ephemeralContainerStatuses"] =
-                json!([status("default/init-0", "debugger", &running)]);
-        }
-        "crash-0" => {
-            let last = json!({
-                "exitCode": 1, "reason": "Error",
-                "containerID": pod["status"]["containerStatuses"][0]["containerID"],
-                "startedAt": "2026-11-01T08:00:05Z", "finishedAt": "2026-11-01T08:00:06Z",
-            });
-            pod["status"]["containerStatuses"][0]["lastState"] = json!({"terminated": last});
-            pod["status"]["containerStatuses"][0]["restartCount"] = 7.into();
-            pod["status"]["containerStatuses"][0]["state"]["waiting"]["message"] =
-                "back-off 5m0s restarting failed container=app pod=crash-0_default".into();
-        }
-        "restarts-0" => {
-            let status = &mut pod["status"]["containerStatuses"][0];
-            status["restartCount"] = changing.restarts.into();
-            status["containerID"] =
-                container_id(&format!("restarts-0/{}", changing.restarts)).into();
-        }
-        // kubectl's order: running, ready, longest ready. Not the first by name, not the oldest.
-        "deploy-a" => among_three(pod, "2026-10-01T08:00:00Z", None),
-        "deploy-b" => among_three(pod, "2026-11-02T08:00:00Z", Some("2026-11-02T08:00:20Z")),
-        "deploy-c" => among_three(pod, "2026-11-01T12:00:00Z", Some("2026-11-01T12:00:20Z")),
-        _ => {}
-    }
-}
-
-fn among_three(pod: &mut Value, created: &str, ready_since: Option<&str>) {
-    pod["metadata"]["labels"] = json!({"app": "three"});
-    pod["metadata"]["creationTimestamp"] = created.into();
-    let ready = &mut pod["status"]["conditions"][0];
-    ready["status"] = if ready_since.is_some() {
-        "True"
-    } else {
-        "False"
-    }
-    .into();
-    ready["lastTransitionTime"] = ready_since.unwrap_or("2026-11-03T08:00:00Z").into();
-    pod["status"]["containerStatuses"][0]["ready"] = ready_since.is_some().into();
-}
-
-fn apply_exits(pod: &mut Value, exits: &HashMap<String, i32>) {
-    let place = |field: &str| {
-        pod["metadata"][field]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned()
+    let kind = |object: &Value| match object["kind"].as_str() {
+        Some("EndpointSlice") => SLICE,
+        _ => POD,
     };
-    let prefix = format!("{}/{}", place("namespace"), place("name"));
-    let never = pod["spec"]["restartPolicy"] == "Never";
-    let mut phase = None;
-    for status in pod["status"]["containerStatuses"]
-        .as_array_mut()
-        .into_iter()
-        .flatten()
-    {
-        let name = status["name"].as_str().unwrap_or_default();
-        let Some(&code) = exits.get(&format!("{prefix}/{name}")) else {
-            continue;
-        };
-        if never {
-            let reason = if code == 0 { "Completed" } else { "Error" };
-            let id = status["containerID"].clone();
-            status["ready"] = false.into();
-            status["state"] = json!({"terminated": {
-                "exitCode": code, "reason": reason, "containerID": id,
-                "startedAt": "2026-11-01T08:00:05Z", "finishedAt": "2026-11-03T08:00:09Z",
-            }});
-            phase = Some(if code == 0 { "Succeeded" } else { "Failed" });
-        }
-    }
-    if let Some(phase) = phase {
-        pod["status"]["phase"] = phase.into();
-    }
+    let named = objects.into_iter().map(|object| {
+        let key = (
+            kind(&object),
+            text(&object, "namespace"),
+            text(&object, "name"),
+        );
+        (key, object)
+    });
+    named.collect()
 }
 
-fn pod(namespace: &str, name: &str, containers: &[&str], phase: &str, state: &Value) -> Value {
-    let uid = uid(&format!("{namespace}/{name}"));
-    let ready = if state["running"].is_object() {
-        "True"
-    } else {
-        "False"
-    };
-    let place = format!("{namespace}/{name}");
-    json!({
-        "kind": "Pod",
-        "apiVersion": "v1",
-        "metadata": {
-            "name": name, "namespace": namespace, "uid": uid, "resourceVersion": "1000",
-            "creationTimestamp": "2026-11-01T08:00:00Z", "labels": {"name": name},
-        },
-        "spec": {
-            "nodeName": "node-1",
-            "restartPolicy": "Always",
-            "terminationGracePeriodSeconds": 30,
-            "containers": containers
-                .iter()
-                .map(|container| json!({"name": container, "image": IMAGE}))
-                .collect::<Vec<_>>(),
-        },
-        "status": {
-            "phase": phase,
-            "hostIP": "10.0.0.9",
-            "podIP": "10.244.0.7",
-            "startTime": "2026-11-01T08:00:01Z",
-            "conditions": [
-                {"type": "Ready", "status": ready, "lastTransitionTime": "2026-11-01T08:00:06Z"},
-                {"type": "PodScheduled", "status": "True", "lastTransitionTime": "2026-11-01T08:00:00Z"},
-            ],
-            "containerStatuses": containers
-                .iter()
-                .map(|container| status(&place, container, state))
-                .collect::<Vec<_>>(),
-        },
-    })
-}
-
-fn status(place: &str, container: &str, state: &Value) -> Value {
-    let mut status = Map::new();
-    status.insert("name".to_owned(), container.into());
-    status.insert("image".to_owned(), IMAGE.into());
-    status.insert("imageID".to_owned(), format!("{IMAGE}@sha256:0").into());
-    status.insert("restartCount".to_owned(), 0.into());
-    status.insert("ready".to_owned(), state["running"].is_object().into());
-    status.insert("started".to_owned(), state["running"].is_object().into());
-    status.insert("state".to_owned(), state.clone());
-    if state["waiting"]["reason"] != "ContainerCreating" {
-        let id = container_id(&format!("{place}/{container}"));
-        if state["terminated"].is_object() {
-            status["state"]["terminated"]["containerID"] = id.as_str().into();
-        }
-        status.insert("containerID".to_owned(), id.into());
-    }
-    Value::Object(status)
-}
-
-/// A UID of the right shape, always the same for the same text.
-pub(crate) fn uid(text: &str) -> String {
-    let id = &container_id(text)["containerd://".len()..];
-    let parts = [&id[..8], &id[8..12], &id[12..16], &id[16..20], &id[20..32]];
-    parts.join("-")
-}
-
-/// A container ID of the right shape, always the same for the same place.
-pub(crate) fn container_id(place: &str) -> String {
-    let first = sha1_smol::Sha1::from(place).digest().to_string();
-    let second = sha1_smol::Sha1::from(&first).digest().to_string();
-    format!("containerd://{first}{}", &second[..24])
-}
-
-const IMAGE: &str = "registry.example/wsx/test:1";
+/// The kinds that change.
+pub(crate) const POD: &str = "Pod";
+pub(crate) const SLICE: &str = "EndpointSlice";
 const FIRST_VERSION: u64 = 1000;
-const SLOW_START: Duration = Duration::from_millis(1500);

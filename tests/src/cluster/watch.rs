@@ -1,4 +1,4 @@
-//! The watch of pods: what has changed, as events, to the end of the request.
+//! The watch of pods, or of slices of endpoints: what has changed, as events, to the end of the request.
 //!
 //! Lives here: which change is which event for a selector, and the sending. Never here: the changes.
 
@@ -13,11 +13,12 @@ use super::http::Request;
 use super::inlet::Inlet;
 use super::logs::{CHUNKED_JSON, Cut, LAST_CHUNK};
 use super::objects;
-use super::pods::{Change, Order, Pods};
+use super::pods::{Change, Order, Pods, SLICE};
 
 /// A watch that may begin.
 pub(crate) struct Watch {
     pods: Arc<Pods>,
+    kind: &'static str,
     namespace: Option<String>,
     labels: Option<String>,
     fields: Option<String>,
@@ -26,11 +27,17 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    pub(crate) fn new(pods: &Arc<Pods>, namespace: Option<&str>, request: &Request) -> Self {
+    pub(crate) fn new(
+        pods: &Arc<Pods>,
+        kind: &'static str,
+        namespace: Option<&str>,
+        request: &Request,
+    ) -> Self {
         let text = |name: &str| request.parameter(name).map(str::to_owned);
         let number = |name: &str| request.parameter(name)?.parse::<u64>().ok();
         Self {
             pods: pods.clone(),
+            kind,
             namespace: namespace.map(str::to_owned),
             labels: text("labelSelector"),
             fields: text("fieldSelector"),
@@ -52,7 +59,7 @@ impl Watch {
         let mut from = match self.from {
             Some(from) => from,
             None => {
-                let (version, all) = self.pods.list();
+                let (version, all) = self.pods.list(self.kind);
                 for pod in all.iter().filter(|pod| self.fits(pod)) {
                     event(&mut connection, "ADDED", pod).await?;
                 }
@@ -86,7 +93,7 @@ impl Watch {
                 _ = changed_rx.changed() => continue,
                 // What becomes ready by time alone tells nobody.
                 () = tokio::time::sleep(LOOK) => {
-                    self.pods.list();
+                    self.pods.look();
                     continue;
                 }
                 order = orders_rx.recv() => order.unwrap_or(Order::Cut(Cut::Eof)),
@@ -95,8 +102,14 @@ impl Watch {
             match order {
                 Order::Bookmark => {
                     let version = json!({"resourceVersion": from.to_string()});
-                    let pod = json!({"kind": "Pod", "apiVersion": "v1", "metadata": version});
-                    event(&mut connection, "BOOKMARK", &pod).await?;
+                    let group = if self.kind == SLICE {
+                        "discovery.k8s.io/v1"
+                    } else {
+                        "v1"
+                    };
+                    let object =
+                        json!({"kind": self.kind, "apiVersion": group, "metadata": version});
+                    event(&mut connection, "BOOKMARK", &object).await?;
                 }
                 Order::Error(code, reason, text) => {
                     event(&mut connection, "ERROR", &failure(code, reason, text)).await?;
@@ -111,7 +124,8 @@ impl Watch {
 
     fn fits(&self, pod: &Value) -> bool {
         let namespace = self.namespace.as_deref();
-        namespace.is_none_or(|namespace| pod["metadata"]["namespace"] == namespace)
+        pod["kind"] == self.kind
+            && namespace.is_none_or(|namespace| pod["metadata"]["namespace"] == namespace)
             && objects::fits(pod, self.labels.as_deref(), self.fields.as_deref())
     }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use super::ports::{self, Line};
 use super::servers::Host;
@@ -169,12 +169,15 @@ async fn copy(
     ended: impl Future<Output = io::Result<()>>,
 ) -> io::Result<()> {
     let (mut from_pod, mut to_pod) = tokio::io::split(line);
+    let enough = Notify::new();
     let down = async {
         let mut buffer = vec![0; 32 * 1024];
         let mut ended = std::pin::pin!(ended);
         loop {
             let count = tokio::select! {
                 biased;
+                // Between two messages only: one that has begun is not torn.
+                () = enough.notified() => return Ok(()),
                 read = from_pod.read(&mut buffer) => read?,
                 ended = &mut ended => return ended,
             };
@@ -202,12 +205,17 @@ async fn copy(
         first = &mut down => (first, false),
         first = &mut up => (first, true),
     };
-    let rest = async { if upward { down.await } else { up.await } };
-    let second = if upward && runtime == Runtime::HalfClose {
-        rest.await
-    } else {
-        // What is not done after the grace is cut, and that is no failure.
-        tokio::time::timeout(GRACE, rest).await.unwrap_or(Ok(()))
+    // What is not done after the grace is cut, and that is no failure.
+    let second = match (upward, runtime) {
+        (true, Runtime::HalfClose) => down.await,
+        (true, Runtime::Grace) => tokio::select! {
+            second = &mut down => second,
+            () = tokio::time::sleep(GRACE) => {
+                enough.notify_one();
+                down.await
+            }
+        },
+        (false, _) => tokio::time::timeout(GRACE, up).await.unwrap_or(Ok(())),
     };
     first.and(second)
 }
