@@ -1,9 +1,10 @@
 //! `tests/vectors/api.json` against the core: kinds, options and their defaults, in both directions.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde_json::{Value, json};
-use wsx_core::{ErrorKind, ExecOptions, Limits, LogProtocol, LogsOptions, Verify};
+use wsx_core::{ErrorKind, ExecOptions, ForwardOptions, Limits, LogProtocol, LogsOptions, Verify};
 
 use crate::scenario::read;
 
@@ -23,6 +24,11 @@ fn a_bogus_name_in_the_table_is_noticed() {
         ("/options/exec", json!({"name": "bogus", "default": null})),
         ("/options/attach", json!({"name": "bogus", "default": null})),
         ("/options/logs", json!({"name": "bogus", "default": null})),
+        (
+            "/options/port_forward",
+            json!({"name": "bogus", "default": null}),
+        ),
+        ("/classes/ForwardEvent/properties", json!("bogus")),
         (
             "/options/run",
             json!({"name": "protocol", "default": "bogus"}),
@@ -47,7 +53,10 @@ fn a_name_that_the_table_lacks_is_noticed() {
         "/options/exec",
         "/options/attach",
         "/options/logs",
+        "/options/port_forward",
         "/options/timeouts",
+        "/classes/ForwardedPort/properties",
+        "/classes/ForwardReport/properties",
     ] {
         let mut api = read("vectors/api.json");
         api.pointer_mut(pointer)
@@ -91,13 +100,36 @@ fn differences(api: &Value) -> Vec<String> {
     let attach = defaults(&api["options"]["attach"]);
     compare("attach", attach, attach_defaults());
     compare("logs", defaults(&api["options"]["logs"]), logs_defaults());
-    let (table, core) = (&api["logs_timeouts"], logs_timeouts());
-    let table = table.as_object().unwrap().clone().into_iter();
     compare(
-        "logs_timeouts",
-        table.filter(|(name, _)| name != "about").collect(),
-        core,
+        "port_forward",
+        defaults(&api["options"]["port_forward"]),
+        forward_defaults(),
     );
+    for (class, core) in forward_values() {
+        let table = api["classes"][class]["properties"].as_array().unwrap();
+        let table = table.iter().map(|name| name.as_str().unwrap().to_owned());
+        let named = |names: Vec<String>| names.into_iter().map(|name| (name, Value::Null));
+        compare(
+            class,
+            named(table.collect()).collect(),
+            named(core).collect(),
+        );
+    }
+    let (logs, forward) = (LogsOptions::default(), ForwardOptions::default());
+    for (name, core) in [
+        (
+            "logs_timeouts",
+            others(&logs.limits, logs.pod_running_timeout),
+        ),
+        (
+            "port_forward_timeouts",
+            others(&forward.limits, forward.pod_running_timeout),
+        ),
+    ] {
+        let table = api[name].as_object().unwrap().clone().into_iter();
+        let table = table.filter(|(name, _)| name != "about").collect();
+        compare(name, table, core);
+    }
     // `run` is `exec` and more: what both have is the same.
     let exec = exec_defaults();
     let (mut table, mut core) = (defaults(&api["options"]["run"]), Defaults::new());
@@ -189,7 +221,7 @@ fn attach_defaults() -> Defaults {
 /// The fields of `LogsOptions` by the names of the table.
 fn logs_defaults() -> Defaults {
     let core = LogsOptions::default();
-    let seconds = |limit: Option<std::time::Duration>| json!(limit.map(|limit| limit.as_secs()));
+    let seconds = |limit: Option<Duration>| json!(limit.map(|limit| limit.as_secs()));
     fields(&core)
         .into_iter()
         .filter_map(|name| {
@@ -222,10 +254,59 @@ fn logs_defaults() -> Defaults {
         .collect()
 }
 
-/// What is another limit for logs than for exec.
-fn logs_timeouts() -> Defaults {
-    let (logs, others) = (LogsOptions::default(), ExecOptions::default());
-    let (ours, theirs) = (&logs.limits, &others.limits);
+/// The fields of `ForwardOptions` by the names of the table.
+fn forward_defaults() -> Defaults {
+    let core = ForwardOptions::default();
+    fields(&core)
+        .into_iter()
+        .filter_map(|name| {
+            let default = match &*name {
+                "address" => json!(core.address),
+                "balance" if core.balance.is_none() => Value::Null,
+                "half_close" => json!(format!("{:?}", core.half_close).to_lowercase()),
+                "hold" => json!(core.hold.as_secs()),
+                "limits" => return Some(("timeouts".to_owned(), Value::Null)),
+                "namespace" => json!(core.namespace),
+                "on_conflict" => json!(format!("{:?}", core.on_conflict).to_lowercase()),
+                "pod_running_timeout" => return None,
+                "protocol" => json!(format!("{:?}", core.protocol).to_lowercase()),
+                "reconnect" => json!(format!("{:?}", core.reconnect).to_lowercase()),
+                "require_ready" => json!(core.require_ready),
+                "sessions" => json!(core.sessions),
+                "unix" => json!(core.unix),
+                "wait" => json!(core.wait.as_secs()),
+                _ => json!("unknown to this test"),
+            };
+            Some((name, default))
+        })
+        .collect()
+}
+
+/// The fields of what a port-forward tells, by class. They are public, so the source is read.
+fn forward_values() -> [(&'static str, Vec<String>); 3] {
+    let source = include_str!("../../core/src/session/forward/event.rs");
+    let body = |head: &str| {
+        let (_, body) = source.split_once(head).unwrap();
+        body.split_once("\n}").unwrap().0
+    };
+    let name = |line: &str| {
+        let name = line.trim().trim_start_matches("pub ").split_once(": ")?.0;
+        (!name.starts_with('/')).then(|| name.to_owned())
+    };
+    let names = |head| body(head).lines().filter_map(name).collect::<Vec<_>>();
+    let mut event = names("pub enum ForwardEvent {");
+    event.push("kind".to_owned());
+    [
+        ("ForwardEvent", event),
+        ("ForwardReport", names("pub struct ForwardReport {")),
+        ("ForwardedPort", names("pub struct ForwardedPort {")),
+    ]
+}
+
+/// What is another limit than for exec.
+fn others(ours: &Limits, pod_running: Duration) -> Defaults {
+    let exec = ExecOptions::default();
+    let theirs = &exec.limits;
     [
         ("connect", ours.connect, theirs.connect),
         ("keepalive", ours.keepalive, theirs.keepalive),
@@ -234,11 +315,8 @@ fn logs_timeouts() -> Defaults {
             ours.keepalive_timeout,
             theirs.keepalive_timeout,
         ),
-        (
-            "pod_running",
-            logs.pod_running_timeout,
-            others.pod_running_timeout,
-        ),
+        ("pod_running", pod_running, exec.pod_running_timeout),
+        ("stall", ours.stall, theirs.stall),
     ]
     .into_iter()
     .filter(|(_, ours, theirs)| ours != theirs)
