@@ -373,8 +373,18 @@ fn a_status_file_is_not_written_through_a_link() {
 
 /// Runs in a terminal of its own, which `script` makes, and types each time these words were seen.
 pub(crate) fn on_a_terminal(kubeconfig: &Path, line: &str, steps: &[(&str, &[u8])]) -> String {
+    on_a_terminal_with(":", kubeconfig, line, steps)
+}
+
+/// The same, while a shell beside it does something to the terminal.
+fn on_a_terminal_with(
+    beside: &str,
+    kubeconfig: &Path,
+    line: &str,
+    steps: &[(&str, &[u8])],
+) -> String {
     let wsx = env!("CARGO_BIN_EXE_kubectl-wsx");
-    let inner = format!("stty cols 77 rows 33; {wsx} {line}; echo code $?; stty -a");
+    let inner = format!("stty cols 77 rows 33; ({beside}) & {wsx} {line}; echo code $?; stty -a");
     let mut command = Command::new("script");
     command
         .args(["-qec", &inner, "/dev/null"])
@@ -408,11 +418,19 @@ fn a_terminal_has_its_size_and_is_restored() {
 
 /// Looks at a terminal's size from inside, and at what is left of it afterwards.
 pub(crate) fn sized_terminal(kubeconfig: &Path) {
+    let folder = tempfile::tempdir().unwrap();
+    let bell = folder.path().join("bell").display().to_string();
+    let made = Command::new("mkfifo").arg(&bell).status();
+    assert!(made.unwrap().success());
     // The runtime may start the command before the first size is applied, as real ones do.
-    let line = "exec -it web-0 -c app -- sh -c \
-        'while [ \"$(stty size)\" = \"0 0\" ]; do :; done; stty size; test -t 1 && echo tty; read x; exit 5'";
-    let text = on_a_terminal(kubeconfig, line, &[("tty", b"\r")]);
-    for part in ["33 77", "code 5", " echo ", " icanon "] {
+    let line = format!(
+        "exec -it web-0 -c app -- timeout --foreground 20 sh -c \
+        'while [ \"$(stty size)\" = \"0 0\" ]; do :; done; stty size; test -t 1 && echo tty; read x; \
+        trap \"stty size; exit 5\" WINCH; echo >{bell}; while :; do sleep 0.1; done'"
+    );
+    let resized = format!("read x <{bell}; stty cols 99 rows 44 </dev/tty");
+    let text = on_a_terminal_with(&resized, kubeconfig, &line, &[("tty", b"\r")]);
+    for part in ["33 77", "44 99", "code 5", " echo ", " icanon "] {
         assert!(text.contains(part), "no {part:?} in {text:?}");
     }
 }
