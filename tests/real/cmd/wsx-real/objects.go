@@ -1,7 +1,7 @@
 // What is in the cluster when it is ready.
 //
-// Lives here: pods, their owners, services, and the wait until everything runs. There is no controller for Deployments and
-// ReplicaSets: they exist, own nothing, and find their pods by selector, which is all that clients look at.
+// Lives here: pods, their owners, services, and the wait until everything runs. deploy/web and rs/web are seen by no controller:
+// they own nothing, and find their pod by selector. deploy/roll is a real one.
 package main
 
 import (
@@ -13,6 +13,7 @@ import (
 
 	apps "k8s.io/api/apps/v1"
 	core "k8s.io/api/core/v1"
+	discovery "k8s.io/api/discovery/v1"
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/client-go/kubernetes"
@@ -21,6 +22,7 @@ import (
 const (
 	podNamespace = "default"
 	serverPort   = 8080
+	rollReplicas = 2
 	// ours labels the fixture's own pods; what tests create beside them may be in any state.
 	ours = "wsx.test/fixture"
 )
@@ -43,11 +45,16 @@ func pods(program string) []*core.Pod {
 		pod("log-0", "log", mainRuns(program, "log", "100ms")),
 	}
 	for _, name := range []string{"server-0", "server-1"} {
-		server := mainRuns(program, "server", fmt.Sprint(serverPort))
-		server.Ports = []core.ContainerPort{{Name: "http", ContainerPort: serverPort}}
-		list = append(list, pod(name, "server", server))
+		list = append(list, pod(name, "server", server(program)))
 	}
 	return list
+}
+
+// server answers HTTP on the port which is named http.
+func server(program string) core.Container {
+	server := mainRuns(program, "server", fmt.Sprint(serverPort))
+	server.Ports = []core.ContainerPort{{Name: "http", ContainerPort: serverPort}}
+	return server
 }
 
 // mainRuns is a container named main.
@@ -102,19 +109,44 @@ func createObjects(ctx context.Context, client kubernetes.Interface) error {
 			return err
 		}
 	}
-	for _, s := range []*core.Service{service("web", map[string]string{"app": "server"}), service("noselector", nil)} {
+	for _, s := range []*core.Service{
+		service("web", map[string]string{"app": "server"}),
+		service("roll", map[string]string{"app": "roll"}),
+		service("noselector", nil),
+	} {
 		if _, err := client.CoreV1().Services(podNamespace).Create(ctx, s, meta.CreateOptions{}); err != nil {
 			return err
 		}
 	}
+	if err := createRoll(ctx, client, program); err != nil {
+		return err
+	}
 	return createOwners(ctx, client, "web")
 }
 
-// createOwners creates a Deployment and a ReplicaSet which select the pods of an app.
+// createRoll creates a Deployment of two servers, which its controllers keep at two.
+func createRoll(ctx context.Context, client kubernetes.Interface, program string) error {
+	p := pod("", "roll", server(program))
+	// The binder's part.
+	p.Spec.NodeName = ""
+	replicas := int32(rollReplicas)
+	deployment := &apps.Deployment{
+		ObjectMeta: meta.ObjectMeta{Name: "roll"},
+		Spec: apps.DeploymentSpec{
+			Replicas: &replicas,
+			Selector: &meta.LabelSelector{MatchLabels: map[string]string{"app": "roll"}},
+			Template: core.PodTemplateSpec{ObjectMeta: meta.ObjectMeta{Labels: p.Labels}, Spec: p.Spec},
+		},
+	}
+	_, err := client.AppsV1().Deployments(podNamespace).Create(ctx, deployment, meta.CreateOptions{})
+	return err
+}
+
+// createOwners creates a Deployment and a ReplicaSet which select the pods of an app and own none of them.
 func createOwners(ctx context.Context, client kubernetes.Interface, app string) error {
 	labels := map[string]string{"app": app}
 	replicas := int32(1)
-	named := meta.ObjectMeta{Name: app, Labels: labels}
+	named := meta.ObjectMeta{Name: app, Labels: map[string]string{"app": app, unmanaged: "true"}}
 	selector := &meta.LabelSelector{MatchLabels: labels}
 	template := core.PodTemplateSpec{
 		ObjectMeta: meta.ObjectMeta{Labels: labels},
@@ -180,6 +212,22 @@ func (f *fixture) unready(ctx context.Context, client kubernetes.Interface) (str
 	}
 	if len(endpoints.Subsets) != 1 || len(endpoints.Subsets[0].Addresses) != 2 {
 		return "service web", nil
+	}
+	selector := meta.ListOptions{LabelSelector: discovery.LabelServiceName + "=roll"}
+	slices, err := client.DiscoveryV1().EndpointSlices(podNamespace).List(ctx, selector)
+	if err != nil {
+		return "service roll", err
+	}
+	ready := 0
+	for _, s := range slices.Items {
+		for _, e := range s.Endpoints {
+			if e.Conditions.Ready != nil && *e.Conditions.Ready {
+				ready++
+			}
+		}
+	}
+	if ready != rollReplicas {
+		return "service roll", nil
 	}
 	return "", nil
 }

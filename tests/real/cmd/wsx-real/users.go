@@ -33,6 +33,7 @@ var (
 		rule([]string{"get", "list", "watch"}, "", "services", "endpoints", "replicationcontrollers"),
 		rule([]string{"get", "list", "watch"}, "apps", "deployments", "replicasets", "statefulsets", "daemonsets"),
 		rule([]string{"get", "list", "watch"}, "batch", "jobs"),
+		rule([]string{"get", "list", "watch"}, "discovery.k8s.io", "endpointslices"),
 	}
 )
 
