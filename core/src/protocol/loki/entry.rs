@@ -58,6 +58,11 @@ impl Labels {
         self.pairs.is_empty()
     }
 
+    /// A hash of all of them.
+    pub(super) const fn sum(&self) -> u64 {
+        self.sum
+    }
+
     fn holds(&self, pairs: &[Pair<'_>]) -> bool {
         let pairs = pairs.iter().map(|(name, value)| (&**name, &**value));
         self.iter().eq(pairs)
