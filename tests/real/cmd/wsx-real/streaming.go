@@ -35,9 +35,6 @@ func startStreaming(f *fixture, r *criRuntime) (streamingServer, error) {
 	return server, nil
 }
 
-// kubeletEnds is how long a connection that we have ended waits for the kubelet to end it, too.
-const kubeletEnds = 5 * time.Second
-
 // gentleListener hands out connections that end gently.
 type gentleListener struct{ severableListener }
 
@@ -54,15 +51,14 @@ func (l gentleListener) Accept() (net.Conn, error) {
 	return &gentleConn{severableConn: conn.(*severableConn)}, nil
 }
 
-// Close ends our direction and reads until the kubelet has ended the other one. Closed at once, the kernel would answer the stdin
-// that is still on its way with a reset; the kubelet's next write fails, and its proxy, which ends when either direction does
-// (apimachinery upgradeaware.go, tryUpgrade), drops the output and the status that it has not passed on yet: see README.md.
+// Close ends our direction and reads until the kubelet, when it has passed everything on, ends the other one. Closed at once, the
+// kernel would answer stdin that is still on its way with a reset; the kubelet's next write fails, and its proxy, which ends when
+// either direction does (apimachinery upgradeaware.go, tryUpgrade), drops output and status that it has not passed on: README.md.
 func (c *gentleConn) Close() error {
 	c.once.Do(func() {
 		if tcp, ok := c.Conn.(*net.TCPConn); ok {
 			tcp.CloseWrite()
 		}
-		c.SetReadDeadline(time.Now().Add(kubeletEnds))
 		go func() {
 			defer c.severableConn.Close()
 			io.Copy(io.Discard, c.severableConn)
