@@ -2,6 +2,7 @@
 //!
 //! Lives here: starting a driver, and why it ended in words. Never here: which session a connection gets.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -128,7 +129,8 @@ fn why(ending: &Ending, over: Option<Over>, limits: &Limits) -> String {
             "what was sent lay unread for {} (--stall-timeout)",
             seconds(limits.stall)
         ),
-        (_, Ending::Broken(error)) => {
+        // TLS tells an end without its goodbye as an error of its own.
+        (_, Ending::Broken(error)) if error.kind() != io::ErrorKind::UnexpectedEof => {
             format!("the connection broke: {}", escape(&words(error)))
         }
         (_, Ending::Closed(close)) => {
@@ -152,9 +154,14 @@ fn why(ending: &Ending, over: Option<Over>, limits: &Limits) -> String {
             seconds(limits.keepalive_timeout)
         ),
         (_, Ending::Violation(error)) => format!("the server broke the protocol: {error}"),
-        (_, Ending::Abandoned | Ending::Deadline | Ending::EndOfStream | Ending::Lingered) => {
-            "the connection ended".to_owned()
-        }
+        (
+            _,
+            Ending::Abandoned
+            | Ending::Broken(_)
+            | Ending::Deadline
+            | Ending::EndOfStream
+            | Ending::Lingered,
+        ) => "the connection ended".to_owned(),
     }
 }
 
