@@ -87,13 +87,48 @@ export function invalid(message: string, remedy?: string): WsxError {
   return new WsxError('invalid', message, { remedies: remedy === undefined ? [] : [remedy] });
 }
 
-/** Reads the JSON in which the native half describes an error. */
+/** Reads the JSON in which the native half describes an error; its flags become the options of here. */
 export function parsed(text: string, more: ErrorFacts = {}): WsxError {
   const { code, message, ...facts } = JSON.parse(text) as ErrorFacts & {
     code: ErrorCode;
     message: string;
   };
-  return new WsxError(code, message, { ...facts, ...more });
+  if (facts.why !== undefined) facts.why = limited(facts.why);
+  if (facts.remedies) facts.remedies = facts.remedies.map(hint);
+  return new WsxError(code, limited(message), { ...facts, ...more });
+}
+
+/** The flags of what is in `timeouts`. */
+const TIMEOUTS: Record<string, string> = {
+  connectTimeout: 'connect',
+  keepaliveTimeout: 'keepaliveTimeout',
+  podRunningTimeout: 'podRunning',
+  stallTimeout: 'stall',
+};
+
+function camel(flag: string): string {
+  return flag.replace(/-([a-z])/g, (_, letter: string) => letter.toUpperCase());
+}
+
+/** Names the option where the core names the flag of a limit that was reached, as `(--connect-timeout)`. */
+function limited(text: string): string {
+  return text.replace(/\(--([a-z]+(?:-[a-z]+)*)\)/g, (_, flag: string) => {
+    const name = camel(flag);
+    return TIMEOUTS[name] ? `(timeouts.${TIMEOUTS[name]})` : `(${name})`;
+  });
+}
+
+/** Says what to try with an option instead of a flag, as `--no-preflight`, `--verify=never`, `--kubeconfig FILE`. */
+function hint(remedy: string): string {
+  if (remedy.startsWith('kubectl ')) return remedy; // a command line
+  const flags = /(?<!\S)--(no-)?([a-z]+(?:-[a-z]+)*)(?:[ =](\w+))?/g;
+  const option = (_: string, no: string | undefined, flag: string, value: string | undefined): string => {
+    if (no) return `${camel(flag)}: false`;
+    if (value === undefined) return camel(flag);
+    const plain = value === value.toUpperCase() || value === 'false' || value === 'true';
+    return `${camel(flag)}: ${plain ? value : `'${value}'`}`;
+  };
+  return remedy.replace(flags, option).replace('-c CONTAINER', 'container: CONTAINER,');
 }
 
 /** Makes a `WsxError` of whatever the native half has thrown. */

@@ -53,7 +53,7 @@ export declare class AbortError extends Error {
 }
 /** Makes the error of a caller's mistake. */
 export declare function invalid(message: string, remedy?: string): WsxError;
-/** Reads the JSON in which the native half describes an error. */
+/** Reads the JSON in which the native half describes an error; its flags become the options of here. */
 export declare function parsed(text: string, more?: ErrorFacts): WsxError;
 /** Makes a `WsxError` of whatever the native half has thrown. */
 export declare function fromNative(error: unknown): Error;

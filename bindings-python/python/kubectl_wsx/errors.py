@@ -6,6 +6,7 @@ other than 0 is no error; it becomes `ExitError` where `check=True` asks for tha
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Sequence
 from typing import Any
@@ -199,9 +200,44 @@ class UpgradeError(WsxError, ConnectionError):
 _CLASSES: dict[str, type[WsxError]] = {each.kind: each for each in WsxError.__subclasses__()}
 
 
-def make(kind: str, message: str, **facts: Any) -> WsxError:
-    """Makes the error of a kind; called by the native half."""
-    return _CLASSES[kind](message, **facts)
+def make(kind: str, message: str, *, why: str | None = None, remedies: Sequence[str] = (), **facts: Any) -> WsxError:
+    """Makes the error of a kind; called by the native half, whose flags become the options of here."""
+    why = None if why is None else _LIMIT.sub(_limit, why)
+    return _CLASSES[kind](_LIMIT.sub(_limit, message), why=why, remedies=[_hint(each) for each in remedies], **facts)
+
+
+#: How the core names a limit that was reached.
+_LIMIT = re.compile(r"\(--([a-z]+(?:-[a-z]+)*)\)")
+#: How it names an option to try: `--no-preflight`, `--verify=never`, `--kubeconfig FILE`.
+_FLAG = re.compile(r"(?<!\S)--(no-)?([a-z]+(?:-[a-z]+)*)(?:[ =](\w+))?")
+#: The flags of what is in `Timeouts`.
+_TIMEOUTS = {
+    "connect_timeout": "connect",
+    "keepalive_timeout": "keepalive_timeout",
+    "pod_running_timeout": "pod_running",
+    "stall_timeout": "stall",
+}
+
+
+def _limit(flag: re.Match[str]) -> str:
+    name = flag[1].replace("-", "_")
+    return f"(Timeouts.{_TIMEOUTS[name]})" if name in _TIMEOUTS else f"({name})"
+
+
+def _hint(remedy: str) -> str:
+    if remedy.startswith("kubectl "):  # a command line
+        return remedy
+    return _FLAG.sub(_option, remedy).replace("-c CONTAINER", "container=CONTAINER,")
+
+
+def _option(flag: re.Match[str]) -> str:
+    name, value = flag[2].replace("-", "_"), flag[3]
+    if flag[1]:
+        return f"{name}=False"
+    if value is None:
+        return name
+    plain = value.isupper() or value in ("false", "true")
+    return f"{name}={value.title() if value.islower() else value}" if plain else f'{name}="{value}"'
 
 
 def _rebuild(cls: type[WsxError], message: str, facts: dict[str, Any], more: dict[str, Any]) -> WsxError:
