@@ -103,12 +103,6 @@ pub(super) async fn resolve(
             (Readiness::Wait(reason), _) => reason,
             (Readiness::Now, None) => "no pod".to_owned(),
         };
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            let message =
-                format!("{target} is not running within {limit:?} (--pod-running-timeout)");
-            return Err(Error::new(ErrorKind::NotStarted, message).because(reason));
-        }
         if told.as_ref() != Some(&reason) {
             let target = target.to_string();
             server.tell(&Notice::Waiting {
@@ -116,7 +110,13 @@ pub(super) async fn resolve(
                 reason: reason.clone(),
             });
             stage.enter("waiting for the pod to run");
-            told = Some(reason);
+            told = Some(reason.clone());
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            let message =
+                format!("{target} is not running within {limit:?} (--pod-running-timeout)");
+            return Err(Error::new(ErrorKind::NotStarted, message).because(reason));
         }
         sleep(PERIOD.min(left)).await;
     }

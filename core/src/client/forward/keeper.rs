@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use serde::Deserialize;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::client::pod::{Metadata, Pod, best, nullable};
@@ -216,6 +216,7 @@ impl View {
 /// Keeps a view up to date; dropping it ends that.
 pub(super) struct Keeper {
     view: watch::Receiver<View>,
+    doubt: Arc<Notify>,
     _tasks: JoinSet<()>,
 }
 
@@ -246,6 +247,7 @@ impl Keeper {
             slices: None,
             away: None,
         });
+        let doubt = Arc::new(Notify::new());
         let mut tasks = JoinSet::new();
         let (news, mut pods_rx) = mpsc::channel(NEWS);
         let watcher = Watcher {
@@ -254,6 +256,7 @@ impl Keeper {
             limits,
             period: PERIOD,
             forever: true,
+            doubt: Arc::clone(&doubt),
             news,
         };
         tasks.spawn(watcher.run(version));
@@ -266,6 +269,7 @@ impl Keeper {
                 limits,
                 period: PERIOD,
                 forever: false,
+                doubt: Arc::default(),
                 news,
             };
             tasks.spawn(watcher.run(Some(version)));
@@ -283,8 +287,14 @@ impl Keeper {
         });
         Self {
             view,
+            doubt,
             _tasks: tasks,
         }
+    }
+
+    /// Has all pods looked at again.
+    pub(super) fn doubt(&self) {
+        self.doubt.notify_one();
     }
 
     /// Returns the view.

@@ -18,13 +18,15 @@ use crate::client::server::{Server, unusable};
 use crate::client::target::Target;
 use crate::error::{Error, ErrorKind, Result};
 use crate::protocol::portforward::request::portforward;
-use crate::protocol::portforward::{ForwardOptions, ForwardProtocol};
+use crate::protocol::portforward::{ForwardOptions, ForwardProtocol, ForwardSubprotocol};
 use crate::protocol::request::PodRef;
 use crate::session::forward::{Opened, Route, Unopened, Wanted};
 use crate::session::transport::{Dial, Io};
 
 /// How long a server that is away is waited for before that is said.
 const OUTAGE: Duration = Duration::from_secs(2);
+/// How long a look at the pods does for sessions that are opened in place of others.
+const FRESH: Duration = Duration::from_secs(5);
 
 /// The way to the pods of a target.
 pub(in crate::client) struct Way {
@@ -50,6 +52,8 @@ struct State {
     refused: Option<Instant>,
     /// When the server did not answer, and how that was told.
     away: Option<(Instant, Error)>,
+    /// When the pods were looked at for a session in place of another.
+    looked: Option<Instant>,
 }
 
 /// A pod, and the numbers in it of the ports that were asked for.
@@ -247,10 +251,7 @@ impl Way {
             let error = Error::new(ErrorKind::Internal, "an upgrade without a subprotocol");
             return Err(lasting(error));
         };
-        let mut state = self.state();
-        state.last = Some(pod.metadata.uid.clone());
-        (state.refused, state.away) = (None, None);
-        drop(state);
+        self.have(&pod, protocol);
         Ok(Opened {
             io,
             protocol,
@@ -259,6 +260,22 @@ impl Way {
             gone: self.keeper.gone(&pod),
             dial: Arc::clone(&self.dialer) as Arc<dyn Dial>,
         })
+    }
+
+    /// Takes that there is a session.
+    ///
+    /// A tunnel in place of another may follow a silence that the watch has not survived either: after
+    /// a sleep of this machine it would tell for a minute that nothing has changed.
+    fn have(&self, pod: &Pod, protocol: ForwardSubprotocol) {
+        let mut state = self.state();
+        let now = Instant::now();
+        let fresh = state.looked.is_some_and(|looked| now < looked + FRESH);
+        if state.last.is_some() && protocol == ForwardSubprotocol::Tunnel && !fresh {
+            state.looked = Some(now);
+            self.keeper.doubt();
+        }
+        state.last = Some(pod.metadata.uid.clone());
+        (state.refused, state.away) = (None, None);
     }
 
     /// Waits a little for a server that did not answer the last time: together with all others of this
@@ -281,6 +298,9 @@ impl Way {
         let unanswered = matches!(error.kind(), ErrorKind::NotStarted | ErrorKind::Lost);
         if unanswered && error.http_status().is_none() {
             self.state().away = Some((Instant::now(), error.clone()));
+        } else {
+            // What is known of the pod may be old.
+            self.keeper.doubt();
         }
         self.judged(match (error.kind(), self.options.protocol) {
             (ErrorKind::Unsupported, ForwardProtocol::Auto) => {

@@ -367,3 +367,63 @@ async fn connections_are_spread_over_the_endpoints_of_a_service() {
         assert_eq!(asked, target == "svc/web");
     }
 }
+
+#[tokio::test]
+async fn a_watch_that_died_in_silence_is_doubted_by_what_contradicts_it() {
+    let cluster = Cluster::new(vec![ready("web-0", "a")]);
+    let (dead, answering) = (Arc::new(AtomicBool::new(true)), cluster.clone());
+    let is_dead = Arc::clone(&dead);
+    let server = Server::start(move |head| {
+        let is_upgrade = head.contains("web-0/portforward");
+        match (is_dead.load(Ordering::SeqCst), head.contains("watch=true")) {
+            (true, true) => Reply::Silence,
+            (false, _) if is_upgrade => Reply::status(404, "NotFound", "no such pod"),
+            _ => answering.answer(head),
+        }
+    })
+    .await;
+    let home = Home::new(&server.url(), "", "");
+    let client = home.client().await.unwrap();
+    let options = short().wait(LONG);
+    let way = client
+        .way("deploy/web", vec!["80".to_owned()], &options)
+        .await
+        .unwrap();
+    let opened = way.open(0, None).await.unwrap();
+    watched(&server).await;
+    cluster.tell("DELETED", &ready("web-0", "a"));
+    cluster.tell("ADDED", &ready("web-1", "b"));
+    dead.store(false, Ordering::SeqCst);
+    let unopened = way.open(0, None).await.err().unwrap();
+    assert_eq!(
+        (unopened.lasting, unopened.error.http_status()),
+        (false, Some(404))
+    );
+    assert_eq!(why(opened).await, "pod web-0 is gone");
+    assert_eq!(way.open(0, None).await.unwrap().pod, "web-1");
+}
+
+#[tokio::test]
+async fn a_session_in_place_of_another_has_the_pods_looked_at() {
+    let Scene { server, way, .. } = scene(
+        Cluster::new(vec![ready("web-0", "a")]),
+        "deploy/web",
+        &short(),
+    )
+    .await;
+    let lists = || {
+        let lines = server.lines();
+        let is_list = |line: &&String| line.contains("/pods?") && !line.contains("watch=true");
+        lines.iter().filter(is_list).count()
+    };
+    way.open(0, None).await.unwrap();
+    watched(&server).await;
+    assert_eq!(lists(), 1);
+    way.open(0, None).await.unwrap();
+    until(|| lists() == 2).await;
+    // Many at once are no reason for many looks.
+    for _ in 0..3 {
+        way.open(0, None).await.unwrap();
+    }
+    assert_eq!(lists(), 2);
+}

@@ -23,7 +23,7 @@ use kube::client::Body;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::notice::Notice;
@@ -80,6 +80,8 @@ pub(super) enum News<T> {
 
 /// Why a watch has ended.
 enum Over {
+    /// Somebody doubts that it is alive.
+    Doubted,
     /// It may go on from the last version.
     Ended(String),
     /// The version is too old.
@@ -99,6 +101,9 @@ pub(super) struct Watcher<T> {
     pub(super) period: Duration,
     /// Whether to go on whatever the server says.
     pub(super) forever: bool,
+    /// Is told when something contradicts what was heard: a connection that died in silence is
+    /// noticed by its age alone, so that the objects are listed again.
+    pub(super) doubt: Arc<Notify>,
     pub(super) news: mpsc::Sender<News<T>>,
 }
 
@@ -157,6 +162,7 @@ impl<T: Watched> Watcher<T> {
                     expired += 1;
                     version = None;
                 }
+                Over::Doubted => version = None,
                 Over::Refused(error) if error.kind() == ErrorKind::Forbidden => {
                     if !told {
                         let (seconds, reason) = (self.period.as_secs(), error.report());
@@ -242,9 +248,12 @@ impl<T: Watched> Watcher<T> {
     async fn watch(&self, version: &mut String) -> Result<Over, Listeners> {
         // A dead peer is noticed by this alone: watches have no pings.
         let limit = LIFE + self.limits.keepalive_timeout;
-        match timeout(limit, self.events(version)).await {
-            Ok(over) => over,
-            Err(_) => Ok(Over::Lost("it was silent for longer than it lives".into())),
+        tokio::select! {
+            over = timeout(limit, self.events(version)) => match over {
+                Ok(over) => over,
+                Err(_) => Ok(Over::Lost("it was silent for longer than it lives".into())),
+            },
+            () = self.doubt.notified() => Ok(Over::Doubted),
         }
     }
 
@@ -389,7 +398,7 @@ mod tests {
             Ok(Heard::News(..)) => "a list".to_owned(),
             Ok(Heard::Version(version)) => format!("version {version}"),
             Ok(Heard::Over(Over::Ended(why) | Over::Lost(why))) => format!("ended {why}"),
-            Ok(Heard::Over(Over::Expired)) => "expired".to_owned(),
+            Ok(Heard::Over(Over::Expired | Over::Doubted)) => "expired".to_owned(),
             Ok(Heard::Over(Over::Refused(error))) => {
                 format!("refused {:?} {}", error.http_status(), error.why().unwrap())
             }

@@ -146,6 +146,7 @@ impl Many {
                 limits: self.options.limits,
                 period: LISTED,
                 forever: self.options.forever,
+                doubt: Arc::default(),
                 news: news_tx,
             };
             watching.spawn(watcher.run(Some(list.metadata.resource_version)));
