@@ -1,15 +1,18 @@
 /** A cluster that can be entered. Lives here: connecting, starting, running, aborting. */
 
 import {
-  Cancel,
+  type Cancel,
   NativeClient,
   type SessionOptions as NativeSessionOptions,
   connect as nativeConnect,
 } from '../native/index.js';
-import { AbortError, WsxError, fromNative, invalid, parsed } from './errors.js';
+import { bounded } from './bounded.js';
+import { WsxError, invalid, parsed } from './errors.js';
+import { PortForward } from './forward.js';
 import {
   checkCommand,
   checkOptions,
+  checkPorts,
   checkSignal,
   checkTarget,
   type AttachOptions,
@@ -17,6 +20,7 @@ import {
   type ExecOptions,
   type LogsOptions,
   type Notice,
+  type PortForwardOptions,
   type RunOptions,
 } from './options.js';
 import { Logs } from './logs.js';
@@ -161,6 +165,32 @@ export class Client implements AsyncDisposable {
   }
 
   /**
+   * Forwards local ports to ports of `POD` or `TYPE/NAME`, each `[LOCAL:]REMOTE` as kubectl writes them:
+   * `'8080:80'`, `':http'`, `80`. It goes on until it is closed: lost sessions and pods are replaced, and
+   * the local ports stay. With `address: []` nothing is listened on, and connections come from `open()`.
+   *
+   * @throws {WsxError} `invalid`, `not_found`, `forbidden` … as the server says of target and ports,
+   * `not_started` when no pod may be used in time, `local_io` when a port cannot be listened on.
+   * @throws {AbortError} when the signal was aborted; the same signal ends the port-forward later on.
+   */
+  async portForward(
+    target: string,
+    ports: ReadonlyArray<number | string>,
+    options: PortForwardOptions = {},
+  ): Promise<PortForward> {
+    this.#open();
+    checkTarget(target);
+    checkPorts(ports);
+    checkOptions('portForward', options);
+    const { signal, ...asked } = options;
+    const texts = ports.map(String);
+    const native = await this.#begin(options, (cancel) =>
+      this.#native.portForward(target, texts, asked, cancel),
+    );
+    return this.#own(new PortForward(native, texts, options, this.#running));
+  }
+
+  /**
    * Runs a command to its end and gives back all of its output.
    *
    * @throws {WsxError} as `exec`; what is known only later carries the output so far. `exit` with
@@ -266,34 +296,4 @@ function bytes(input: string | Uint8Array | undefined): Uint8Array | undefined {
   if (input === undefined || input instanceof Uint8Array) return input;
   if (typeof input === 'string') return Buffer.from(input);
   throw invalid('the input is neither text nor bytes', 'exec() has a stdin to pipe a stream into');
-}
-
-/** Waits for one question to the native half, unless signal or client end it before. */
-async function bounded<T>(
-  signal: AbortSignal | undefined,
-  running: Set<(why: Error) => void> | undefined,
-  ask: (cancel: Cancel) => Promise<T>,
-  discard?: (late: T) => void,
-): Promise<T> {
-  if (signal?.aborted) throw new AbortError(signal.reason);
-  const cancel = new Cancel();
-  let ended: Error | undefined;
-  const end = (why: Error): void => {
-    ended ??= why;
-    cancel.cancel();
-  };
-  const abort = (): void => end(new AbortError(signal?.reason));
-  signal?.addEventListener('abort', abort, { once: true });
-  running?.add(end);
-  try {
-    const answer = await ask(cancel);
-    if (ended === undefined) return answer;
-    discard?.(answer);
-    throw ended;
-  } catch (error) {
-    throw ended ?? fromNative(error);
-  } finally {
-    signal?.removeEventListener('abort', abort);
-    running?.delete(end);
-  }
 }

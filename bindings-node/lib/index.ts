@@ -1,9 +1,23 @@
-/** `kubectl-wsx`: commands in Kubernetes pods and their logs, with back-pressure and true ends. */
+/** `kubectl-wsx`: commands in Kubernetes pods, their logs and their ports, with back-pressure and true ends. */
 
 export { Client } from './client.js';
 export type { CompletedProcess, KubeConfigLike } from './client.js';
 export { AbortError, WsxError } from './errors.js';
 export type { ErrorCode } from './errors.js';
+export type {
+  ForwardClosed,
+  ForwardEvent,
+  ForwardEvents,
+  ForwardMissed,
+  ForwardOpened,
+  ForwardPaused,
+  ForwardReady,
+  ForwardReconnecting,
+  ForwardResumed,
+} from './forward-events.js';
+export type { ForwardSocket } from './forward-socket.js';
+export { PortForward } from './forward.js';
+export type { ForwardReport, ForwardedPort } from './forward.js';
 export type {
   LogEnded,
   LogEvent,
@@ -26,6 +40,8 @@ export type {
   LogsOptions,
   LogsTimeouts,
   Notice,
+  PortForwardOptions,
+  PortForwardTimeouts,
   RunOptions,
   TerminalSize,
   Timeouts,

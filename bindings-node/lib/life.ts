@@ -118,8 +118,8 @@ export class Life<Half extends Native, Status> implements Session {
   readonly end = (why: Error): void => {
     if (this.#ended || !this.#after) return;
     this.#ended = why;
-    this.native.close();
     for (const stream of this.#streams) stream?.leave(why);
+    this.native.close();
   };
 
   close(): void {
@@ -177,7 +177,7 @@ const pinned = setInterval(() => {}, 2 ** 31 - 1).unref();
 const pins = new Map<object, unknown>();
 
 /** Keeps the program alive, and who waits, until the returned function is called. */
-function pin(owner: unknown): () => void {
+export function pin(owner: unknown): () => void {
   const key = {};
   pins.set(key, owner);
   pinned.ref();

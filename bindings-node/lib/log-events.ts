@@ -1,7 +1,7 @@
-/** What happens to a log. Lives here: the events, and where they wait for who takes them. */
+/** What happens to a log. Lives here: the events, and which are left out where nobody takes them. */
 
 import type { NativeLogEvent } from '../native/index.js';
-import { invalid, parsed, type WsxError } from './errors.js';
+import { parsed, type WsxError } from './errors.js';
 
 /** Whose log it is. */
 export interface LogSource {
@@ -97,92 +97,31 @@ export function known(event: NativeLogEvent): LogEvent {
   return (error === undefined ? event : { ...event, error: parsed(error) }) as LogEvent;
 }
 
-/** How many events wait at most, and one gap or failure for each log on top. */
-const LIMIT = 1000;
-
-/** Events that wait for being taken, bounded, by one reader at a time. */
-export class Events {
-  #kept: LogEvent[] = [];
-  #asked: Array<(event: IteratorResult<LogEvent>) => void> = [];
-  #reading = false;
-  #over = false;
-
-  push(event: LogEvent): void {
-    this.#kept.push(event);
-    if (this.#kept.length > LIMIT) this.#fold();
-    this.#serve();
+/**
+ * Makes room among events that nobody takes: by the oldest that tells of no loss, else by two gaps of one
+ * log that become one.
+ */
+export function fold(kept: LogEvent[]): void {
+  const oldest = kept.findIndex(({ kind }) => kind !== 'gap' && kind !== 'failed');
+  if (oldest >= 0 && oldest < kept.length - 1) {
+    const [left, after] = kept.splice(oldest, 2) as [LogEvent, LogEvent];
+    kept.splice(oldest, 0, { ...after, omitted: omitted(left, after) });
+    return;
   }
-
-  /** Says that there will be no more. */
-  end(): void {
-    this.#over = true;
-    this.#serve();
-  }
-
-  open(): AsyncIterableIterator<LogEvent> {
-    if (this.#reading) throw invalid('the events of this log are being read already');
-    this.#reading = true;
-    let left = false;
-    const over = { value: undefined, done: true } as const;
-    return {
-      next: () =>
-        left
-          ? Promise.resolve(over)
-          : new Promise((resolve) => {
-              this.#asked.push(resolve);
-              this.#serve();
-            }),
-      return: async () => {
-        if (!left) {
-          for (const asked of this.#asked.splice(0)) asked(over);
-          this.#reading = false;
-        }
-        left = true;
-        return over;
-      },
-      [Symbol.asyncIterator]() {
-        return this;
-      },
-    };
-  }
-
-  #serve(): void {
-    while (this.#asked.length > 0) {
-      const value = this.#kept.shift();
-      if (value) {
-        this.#asked.shift()?.({ value, done: false });
-      } else if (this.#over) {
-        this.#asked.shift()?.({ value: undefined, done: true });
-      } else {
-        return;
-      }
-    }
-  }
-
-  /** Makes room: by the oldest that tells of no loss, else by two gaps of one log that become one. */
-  #fold(): void {
-    const kept = this.#kept;
-    const oldest = kept.findIndex(({ kind }) => kind !== 'gap' && kind !== 'failed');
-    if (oldest >= 0 && oldest < kept.length - 1) {
-      const [left, after] = kept.splice(oldest, 2) as [LogEvent, LogEvent];
-      kept.splice(oldest, 0, { ...after, omitted: omitted(left, after) });
+  const gaps = new Map<string, number>();
+  for (const [index, event] of kept.entries()) {
+    if (event.kind !== 'gap') continue;
+    const { namespace, pod, container } = event.source;
+    const log = `${namespace}/${pod}/${container}`;
+    const before = gaps.get(log);
+    if (before !== undefined) {
+      const first = kept[before] as LogGap;
+      const certain = first.certain || event.certain;
+      kept[before] = { ...first, certain, to: event.to, omitted: omitted(first, event) };
+      kept.splice(index, 1);
       return;
     }
-    const gaps = new Map<string, number>();
-    for (const [index, event] of kept.entries()) {
-      if (event.kind !== 'gap') continue;
-      const { namespace, pod, container } = event.source;
-      const log = `${namespace}/${pod}/${container}`;
-      const before = gaps.get(log);
-      if (before !== undefined) {
-        const first = kept[before] as LogGap;
-        const certain = first.certain || event.certain;
-        kept[before] = { ...first, certain, to: event.to, omitted: omitted(first, event) };
-        kept.splice(index, 1);
-        return;
-      }
-      gaps.set(log, index);
-    }
+    gaps.set(log, index);
   }
 }
 

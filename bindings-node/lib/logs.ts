@@ -5,8 +5,9 @@ import type { Readable } from 'node:stream';
 
 import type { NativeLogBatch, NativeLogs } from '../native/index.js';
 import { AbortError, WsxError } from './errors.js';
+import { Events } from './events.js';
 import { Life, thrown } from './life.js';
-import { Events, known, type LogEvent, type LogEvents, type LogSource } from './log-events.js';
+import { fold, known, type LogEvent, type LogEvents, type LogSource } from './log-events.js';
 import type { LogsOptions } from './options.js';
 import type { Cursor } from './pulled.js';
 import { Output } from './streams.js';
@@ -55,7 +56,7 @@ export interface LogReport {
 export class Logs extends EventEmitter<LogEvents> implements AsyncIterable<Buffer>, AsyncDisposable {
   readonly #life: Life<NativeLogs, LogEnd>;
   readonly #output: Output;
-  readonly #events = new Events();
+  readonly #events = new Events<LogEvent>('this log', fold);
 
   /** @internal */
   constructor(native: NativeLogs, options: LogsOptions, running: Set<(why: Error) => void>) {

@@ -7,6 +7,8 @@ import { invalid } from './errors.js';
 export type Timeouts = native.Timeouts;
 /** Limits of logs in milliseconds. */
 export type LogsTimeouts = native.LogsTimeouts;
+/** Limits of port-forwards in milliseconds. */
+export type PortForwardTimeouts = native.PortForwardTimeouts;
 /** The size of a terminal in characters; `process.stdout` is one. */
 export type TerminalSize = native.TerminalSize;
 
@@ -65,6 +67,25 @@ export interface LogsOptions extends Omit<native.LogsOptions, 'sinceTime' | 'pro
   protocol?: 'auto' | 'http' | 'binary.k8s.io' | 'base64.binary.k8s.io';
 }
 
+/** What to ask of `portForward`. */
+export interface PortForwardOptions
+  extends Omit<
+      native.PortForwardOptions,
+      'balance' | 'halfClose' | 'onConflict' | 'protocol' | 'reconnect'
+    >,
+    Abortable {
+  /** Whether to use all ready pods of the target, and how; absent: one of them until it goes. */
+  balance?: 'least' | 'round-robin';
+  /** When the end of a local side's input goes to the pod: `auto` once the pod has been quiet for 1 s. */
+  halfClose?: 'auto' | 'hold' | 'pass';
+  /** What to do when a local port is in use. */
+  onConflict?: 'fail' | 'next' | 'random';
+  /** How connections travel: in one session, or in one each with `v4`. */
+  protocol?: 'auto' | 'tunnel' | 'v4' | 'SPDY/3.1+portforward.k8s.io' | 'v4.channel.k8s.io';
+  /** What to do when a session is lost; a number: how many failures in a row are the end. */
+  reconnect?: 'auto' | 'never' | number;
+}
+
 export type Protocol =
   | 'auto'
   | 'v4'
@@ -99,9 +120,21 @@ export const NAMES = {
     'forever', 'previous', 'tailLines', 'since', 'sinceTime', 'limitBytes', 'timestamps', 'resume',
     'ignoreErrors', 'maxLogRequests', 'sortWindow', 'protocol', 'timeouts', 'signal',
   ],
+  portForward: [
+    'namespace', 'address', 'balance', 'halfClose', 'hold', 'onConflict', 'protocol', 'reconnect',
+    'requireReady', 'sessions', 'unix', 'wait', 'timeouts', 'signal',
+  ],
+  open: ['signal'],
   timeouts: ['total', 'connect', 'keepalive', 'keepaliveTimeout', 'stall', 'podRunning'],
   logsTimeouts: ['connect', 'keepalive', 'keepaliveTimeout', 'podRunning'],
+  portForwardTimeouts: ['connect', 'keepalive', 'keepaliveTimeout', 'stall', 'podRunning'],
 } as const satisfies Record<string, readonly string[]>;
+
+/** Whose time limits are not those of sessions. */
+const LIMITS: { [verb: string]: keyof typeof NAMES } = {
+  logs: 'logsTimeouts',
+  portForward: 'portForwardTimeouts',
+};
 
 /** Refuses options that do not exist. */
 export function checkOptions(verb: keyof typeof NAMES, options: unknown): void {
@@ -115,8 +148,7 @@ export function checkOptions(verb: keyof typeof NAMES, options: unknown): void {
   }
   const { signal, timeouts } = options as ExecOptions;
   checkSignal(signal);
-  const limits = verb === 'logs' ? 'logsTimeouts' : 'timeouts';
-  if (timeouts !== undefined) checkOptions(limits, timeouts);
+  if (timeouts !== undefined) checkOptions(LIMITS[verb] ?? 'timeouts', timeouts);
 }
 
 /** Refuses a signal that is none. */
@@ -141,4 +173,20 @@ export function checkCommand(command: unknown): asserts command is string[] {
   }
   const wrong = command.findIndex((word) => typeof word !== 'string');
   if (wrong >= 0) throw invalid(`argument ${wrong} of the command is no string`);
+}
+
+/** Refuses a port that is none. */
+export function checkPort(port: unknown): asserts port is number | string {
+  const whole = Number.isInteger(port) && (port as number) > 0 && (port as number) < 65_536;
+  if (!whole && typeof port !== 'string') {
+    throw invalid(`${String(port)} is no port: a number from 1 to 65535, or text`);
+  }
+}
+
+/** Refuses ports that are no list of them. */
+export function checkPorts(ports: unknown): asserts ports is Array<number | string> {
+  if (!Array.isArray(ports) || ports.length === 0) {
+    throw invalid('the ports are no array of at least one port', "[80], ['8080:80'] or [':http']");
+  }
+  for (const port of ports) checkPort(port);
 }

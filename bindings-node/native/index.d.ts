@@ -29,8 +29,54 @@ export declare class NativeClient {
   attach(target: string, options: SessionOptions, cancel: Cancel): Promise<NativeProcess>
   /** Reads a log, or several. */
   logs(target: string | undefined | null, options: LogsOptions, cancel: Cancel): Promise<NativeLogs>
+  /** Forwards ports, `[LOCAL:]REMOTE` each. */
+  portForward(target: string, ports: Array<string>, options: PortForwardOptions, cancel: Cancel): Promise<NativeForward>
   /** Runs a command to its end, with at most `max_output` bytes of output. */
   run(target: string, command: Array<string>, options: SessionOptions, input: Uint8Array | undefined | null, maxOutput: number | undefined | null, cancel: Cancel): Promise<NativeCompleted>
+}
+
+/** A running port-forward. Its drop ends it. */
+export declare class NativeForward {
+  /** Has this function called when something that was not there may be. */
+  listen(callback: () => void): void
+  /** Says that the function was called. */
+  heard(): void
+  /** Takes the events that are there. None: the bell will ring; `null`: there will be no more. */
+  events(): Array<NativeForwardEvent> | null
+  /**
+   * Fails with how it ended: `closed` where it was closed. Nothing while it runs, and the bell will
+   * ring.
+   */
+  status(): null
+  /** Opens a connection to one of the ports that were asked for. */
+  open(remote: string, cancel: Cancel): Promise<NativeForwardStream>
+  /** Ends the listeners and resets the connections; the end follows. */
+  close(): void
+  /** Tells what is listened on. */
+  localPorts(): Array<NativeForwardedPort>
+  /** Tells what was done so far. */
+  report(): NativeForwardReport
+}
+
+/** A connection to a port of a pod. Its drop resets it. */
+export declare class NativeForwardStream {
+  /** Has this function called when something that was not there may be. */
+  listen(callback: () => void): void
+  /** Says that the function was called. */
+  heard(): void
+  /**
+   * Fills a buffer with what is there, and tells how many bytes that is: 0 when there are none yet,
+   * `null` when the pod has ended. Fails with why the connection was cut, after all that came.
+   */
+  read(target: Buffer): number | null
+  /** Tells whether there is room for more; otherwise the bell will ring. Fails when nobody takes any. */
+  room(): boolean
+  /** Takes bytes for the pod, whatever the room. Fails when nobody takes any. */
+  write(data: Uint8Array): void
+  /** Says that nothing more is given. */
+  end(): void
+  /** Resets the connection, where it has not ended, and lets go of it. */
+  leave(): void
 }
 
 /** A log, or several, being read. Its drop closes the connections. */
@@ -226,6 +272,64 @@ export interface NativeCompleted {
   stderr: Buffer
 }
 
+/** A port that is listened on. */
+export interface NativeForwardedPort {
+  /** What was asked for: `pod/web-0`, `service/web`. */
+  target: string
+  /** The port of the pod, or of the service. */
+  remote: number
+  /** The local port; 0 for a Unix socket. */
+  local: number
+  /** The local IP address, or the path of the Unix socket. */
+  address: string
+}
+
+/** What happened to a port-forward; the kind tells which fields there are. */
+export interface NativeForwardEvent {
+  /** What happened. */
+  kind: string
+  /** `opened`, `closed`: the number of the connection, from 1. */
+  connection?: number
+  /** `opened`, `closed`: the port of the pod, or of the service. */
+  remote?: number
+  /** `opened`, `closed`: the local port; 0 without one. */
+  local?: number
+  /** `closed`: bytes that went to the pod. */
+  sent?: number
+  /** `closed`: bytes that came from it and were taken. */
+  received?: number
+  /** `closed`: for how many seconds it lived. */
+  lasted?: number
+  /** `closed`: why it was reset, in JSON. */
+  error?: string | null
+  /** `ready`, `reconnecting`: the pod. */
+  pod?: string
+  /** `ready`: for how many seconds there was none. */
+  away?: number | null
+  /** `reconnecting`, `paused`: why. */
+  why?: string
+  /** `missed`: how many. */
+  count?: number
+}
+
+/** What was done so far. */
+export interface NativeForwardReport {
+  /** Connections that came. */
+  connections: number
+  /** Those that are open now. */
+  active: number
+  /** Those that were reset. */
+  failed: number
+  /** Bytes that went to pods. */
+  sent: number
+  /** Bytes that came from pods and were taken. */
+  received: number
+  /** How often a lost session was replaced. */
+  reconnects: number
+  /** How connections travel. */
+  protocol: string | null
+}
+
 /** Whole lines in one buffer. */
 export interface NativeLines {
   /** The lines, one after the other, each with its line feed. */
@@ -330,6 +434,50 @@ export interface NativeStatus {
   code: number
   /** How sure a code of 0 is. */
   confidence: string
+}
+
+/** What to ask of `portForward`. */
+export interface PortForwardOptions {
+  /** Namespace of the target. */
+  namespace?: string
+  /** Where to listen: `localhost` or IP addresses. None of them: connections come from `open()` alone. */
+  address?: Array<string>
+  /** Whether to use all ready pods of the target, and how: `least`, `round-robin`. */
+  balance?: string
+  /** When the end of a local side's input goes to the pod: `auto`, `hold` or `pass`. */
+  halfClose?: string
+  /** How many milliseconds a new connection waits for a session while there is none. */
+  hold?: number
+  /** What to do when a local port is in use: `fail`, `next` or `random`. */
+  onConflict?: string
+  /** How connections travel: `auto`, `tunnel`, `v4` or a full name. */
+  protocol?: string
+  /** What to do when a session is lost: `auto`, `never`, or how many failures in a row are the end. */
+  reconnect?: string | number
+  /** Whether a pod of `TYPE/NAME` has to be ready. */
+  requireReady?: boolean
+  /** How many sessions connections are spread over, 1 to 16. */
+  sessions?: number
+  /** A Unix socket to listen on instead of addresses; for a single port. */
+  unix?: string
+  /** How many milliseconds to wait for a pod once there was one. */
+  wait?: number
+  /** Time limits. */
+  timeouts?: PortForwardTimeouts
+}
+
+/** Time limits of a port-forward in milliseconds. */
+export interface PortForwardTimeouts {
+  /** For each stage before data flow. */
+  connect?: number
+  /** Between two pings. */
+  keepalive?: number
+  /** Without a sign of life. */
+  keepaliveTimeout?: number
+  /** With our data unread, or theirs. */
+  stall?: number
+  /** Until the pod runs, before the first session. */
+  podRunning?: number
 }
 
 /** What to ask of `exec`, `attach` and `run`. */

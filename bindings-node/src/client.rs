@@ -15,6 +15,8 @@ use wsx_core::{AttachOptions, Client, Error};
 
 use crate::cancel::Cancel;
 use crate::error::{describe, rejected};
+use crate::forward::NativeForward;
+use crate::forward::options::PortForwardOptions;
 use crate::logs::NativeLogs;
 use crate::options::{ConnectOptions, LogsOptions, SessionOptions, whole};
 use crate::process::NativeProcess;
@@ -147,6 +149,23 @@ impl NativeClient {
         env.spawn_future(cancel.bound(async move {
             let logs = client.logs(target.as_deref(), options).await;
             Ok(NativeLogs::new(logs.map_err(unstarted)?))
+        }))
+    }
+
+    /// Forwards ports, `[LOCAL:]REMOTE` each.
+    #[napi]
+    pub fn port_forward<'env>(
+        &self,
+        env: &'env Env,
+        target: String,
+        ports: Vec<String>,
+        options: PortForwardOptions,
+        cancel: &Cancel,
+    ) -> napi::Result<PromiseRaw<'env, NativeForward>> {
+        let (client, options) = (self.client.clone(), options.checked()?);
+        env.spawn_future(cancel.bound(async move {
+            let forward = client.port_forward(&target, ports, options).await;
+            Ok(NativeForward::new(forward.map_err(unstarted)?))
         }))
     }
 

@@ -1,13 +1,15 @@
 //! The native half of the Node module `kubectl-wsx`: convert, call, convert.
 //!
 //! JavaScript sees it through `lib/` only. Nothing here waits: `connect`, `exec`, `attach`, `logs`,
-//! `run` and `version` are promises, all else takes what is there and rings a bell when there is more.
+//! `portForward`, `open`, `run` and `version` are promises, all else takes what is there and rings a
+//! bell when there is more.
 
 mod bell;
 pub mod cancel;
 mod characters;
 pub mod client;
 mod error;
+pub mod forward;
 pub mod logs;
 pub mod options;
 pub mod process;

@@ -299,7 +299,7 @@ impl From<LogsTimeouts> for Timeouts {
 }
 
 impl Timeouts {
-    fn limits(self, mut limits: Limits) -> napi::Result<Limits> {
+    pub(crate) fn limits(self, mut limits: Limits) -> napi::Result<Limits> {
         for (name, given, limit) in [
             ("timeouts.connect", self.connect, &mut limits.connect),
             ("timeouts.keepalive", self.keepalive, &mut limits.keepalive),
@@ -316,7 +316,7 @@ impl Timeouts {
     }
 }
 
-fn duration(name: &str, milliseconds: Option<f64>) -> napi::Result<Option<Duration>> {
+pub(crate) fn duration(name: &str, milliseconds: Option<f64>) -> napi::Result<Option<Duration>> {
     let Some(milliseconds) = milliseconds else {
         return Ok(None);
     };

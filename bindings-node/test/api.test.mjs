@@ -26,13 +26,14 @@ function wanted(api) {
   const names = { attributes: named(api.error.attributes, ['code', ...only('error')]).filter((name) => name !== 'kind') };
   for (const [verb, options] of Object.entries(api.options)) {
     const extra = verb === 'timeouts' ? [] : only('options');
-    names[`options ${verb}`] = named(options.map(({ name }) => name), extra);
+    names[`options ${camel(verb)}`] = named(options.map(({ name }) => name), extra);
   }
   for (const [name, { methods = [], properties = [] }] of Object.entries(api.classes)) {
     names[name] = named([...methods, ...properties], only(name));
   }
-  // So says `logs_timeouts`.
+  // So say `logs_timeouts` and `port_forward_timeouts`.
   names['options logsTimeouts'] = names['options timeouts'].filter((name) => !['total', 'stall'].includes(name));
+  names['options portForwardTimeouts'] = names['options timeouts'].filter((name) => name !== 'total');
   names['Client static'] = named(api.classes.Client.static);
   const classes = Object.values(api.classes).flatMap(({ node }) => node);
   // Interfaces leave nothing behind.
@@ -41,7 +42,10 @@ function wanted(api) {
   return names;
 }
 
-const INTERFACES = ['CompletedProcess', 'ExitStatus', 'LogEnd', 'LogEvent', 'LogLine', 'LogReport', 'LogSource'];
+const INTERFACES = [
+  'CompletedProcess', 'ExitStatus', 'ForwardEvent', 'ForwardReport', 'ForwardedPort', 'LogEnd', 'LogEvent', 'LogLine',
+  'LogReport', 'LogSource',
+];
 
 /** The names that there are, from things in use. */
 async function seen() {
@@ -53,13 +57,17 @@ async function seen() {
   const logs = await client.logs('web-0');
   const batches = await client.logs('web-0');
   const [line] = (await batches.batches().next()).value;
-  for (const object of [client, process, logs]) assert.equal(typeof object[Symbol.asyncDispose], 'function');
+  const forward = await client.portForward('web-0', [':80']);
+  for (const object of [client, process, logs, forward]) assert.equal(typeof object[Symbol.asyncDispose], 'function');
   const names = {
     Client: all(client),
     'Client static': own(surface.Client).sort(),
     Process: all(process),
     // What is an EventEmitter's begins with an underscore.
     Logs: all(logs).filter((name) => !name.startsWith('_')),
+    PortForward: all(forward).filter((name) => !name.startsWith('_')),
+    ForwardedPort: Object.keys(forward.localPorts[0]).sort(),
+    ForwardReport: Object.keys(forward.report()).sort(),
     LogEnd: Object.keys(await logs.end).sort(),
     LogReport: Object.keys(logs.report()).sort(),
     LogLine: Object.keys(line).sort(),
@@ -68,14 +76,17 @@ async function seen() {
     CompletedProcess: Object.keys(await client.run('web-0', ['true'])).sort(),
     exports: Object.keys(surface).sort(),
   };
-  for (const [verb, options] of Object.entries(NAMES)) names[`options ${verb}`] = [...options].sort();
+  await forward.close();
+  const { open, ...verbs } = NAMES;
+  assert.deepEqual(open, api.node_only.options);
+  for (const [verb, options] of Object.entries(verbs)) names[`options ${verb}`] = [...options].sort();
   return names;
 }
 
 /** What is not the same in the table and in Node, one line each. */
 function differences(api, found) {
   // No event has all of its names: the compiler compares them.
-  const { attributes, LogEvent, ...table } = wanted(api);
+  const { attributes, LogEvent, ForwardEvent, ...table } = wanted(api);
   const missing = (one, other, where) =>
     Object.keys(one).flatMap((what) =>
       one[what].filter((name) => !other[what]?.includes(name)).map((name) => `${what} ${name} is in ${where} only`),
@@ -101,6 +112,10 @@ test('the surface is that of the table', async () => {
     'classes Client methods',
     'classes Process methods',
     'classes Logs methods',
+    'classes PortForward methods',
+    'classes PortForward properties',
+    'classes ForwardedPort properties',
+    'classes ForwardReport properties',
     'classes LogEnd properties',
     'classes LogReport properties',
     'classes LogLine properties',
@@ -112,8 +127,8 @@ test('the surface is that of the table', async () => {
   ];
   for (const path of lists) {
     const more = differences(changed(path, path === 'functions' ? (list) => list.push('bogus') : bogus), found);
-    // The limits of logs are some of all.
-    assert.equal(more.length, path === 'options timeouts' ? 2 : 1, `${path}: ${more}`);
+    // The limits of logs and of port-forwards are some of all.
+    assert.equal(more.length, path === 'options timeouts' ? 3 : 1, `${path}: ${more}`);
     assert.match(more[0], / bogus is in the table only$/);
     if (path === 'functions') continue;
     const fewer = differences(changed(path, (list) => list.shift()), found);
@@ -146,6 +161,7 @@ function complaints(api) {
     import type * as wsx from 'kubectl-wsx';
     import type { WsxError } from 'kubectl-wsx';
     import type { EventEmitter } from 'node:events';
+    import * as http from 'node:http';
     type Same<A, B> = [A] extends [B] ? ([B] extends [A] ? true : false) : false;
     declare function check<T extends true>(): T;
     type Named<T> = Exclude<keyof T, symbol>;
@@ -155,6 +171,8 @@ function complaints(api) {
     ${same('wsx.AttachOptions', names['options attach'])}
     ${same('wsx.RunOptions', names['options run'])}
     ${same('wsx.LogsOptions', names['options logs'])}
+    ${same('wsx.PortForwardOptions', names['options portForward'])}
+    ${same('wsx.PortForwardTimeouts', names['options portForwardTimeouts'])}
     ${same('wsx.Timeouts', names['options timeouts'])}
     ${same('wsx.LogsTimeouts', names['options logsTimeouts'])}
     ${same('wsx.LogEnd', names.LogEnd)}
@@ -162,11 +180,15 @@ function complaints(api) {
     ${same('wsx.LogReport', names.LogReport)}
     ${same('wsx.LogSource', names.LogSource)}
     ${same('All<wsx.LogEvent>', names.LogEvent)}
+    ${same('wsx.ForwardedPort', names.ForwardedPort)}
+    ${same('wsx.ForwardReport', names.ForwardReport)}
+    ${same('All<wsx.ForwardEvent>', names.ForwardEvent)}
     ${same('wsx.ExitStatus', names.ExitStatus)}
     ${same('wsx.CompletedProcess', names.CompletedProcess)}
     check<Same<Named<wsx.Client>, ${union(names.Client)}>>();
     check<Same<Named<wsx.Process>, ${union(names.Process)}>>();
     check<Same<Exclude<Named<wsx.Logs>, keyof EventEmitter>, ${union(names.Logs)}>>();
+    check<Same<Exclude<Named<wsx.PortForward>, keyof EventEmitter>, ${union(names.PortForward)}>>();
     check<Same<Exclude<keyof typeof wsx.Client, 'prototype'>, ${union(names['Client static'])}>>();
     check<Same<${inherited}, ${union(names.attributes)}>>();
     check<Same<wsx.ErrorCode, ${union(api.kinds.map(({ name }) => name))}>>();
@@ -184,6 +206,12 @@ function complaints(api) {
       for await (const line of logs) raw.equals(line);
       for await (const batch of logs.batches()) for (const { timestamp } of batch) console.log(timestamp);
       logs.chunks().pipe(globalThis.process.stdout);
+      const forward = await client.portForward('svc/api', [':http', 80], { address: [], reconnect: 3, halfClose: 'hold' });
+      forward.on('closed', ({ error, sent }) => console.log(error?.code, sent.toFixed()));
+      for await (const event of forward.events()) if (event.kind === 'ready') console.log(event.away ?? event.pod);
+      const socket: wsx.ForwardSocket = await forward.open('http', { signal: AbortSignal.timeout(1) });
+      http.get({ createConnection: () => socket });
+      new http.Agent({ keepAlive: true }).createConnection = (_, done) => void forward.open(80).then((s) => done?.(null, s), (e) => done?.(e, socket));
       return (await logs.end).kind;
     }`;
   const folder = mkdtempSync(`${home}/test/types-`);
@@ -206,7 +234,7 @@ function complaints(api) {
 
 test('the types have the names of the table, no more and no fewer', () => {
   assert.equal(complaints(api), '');
-  for (const path of ['kinds', 'error attributes', 'options attach', 'options logs', 'classes Client methods', 'classes Client static', 'classes LogEvent properties']) {
+  for (const path of ['kinds', 'error attributes', 'options attach', 'options logs', 'classes Client methods', 'classes Client static', 'classes LogEvent properties', 'options port_forward', 'classes ForwardEvent properties', 'classes PortForward methods']) {
     assert.match(complaints(changed(path, bogus)), /error TS2344/, `${path}: bogus`);
     assert.match(complaints(changed(path, (list) => list.pop())), /error TS2344/, `${path}: missing`);
   }

@@ -1,6 +1,7 @@
 // What callers get wrong: a typed error that says what is right, never a crash, never a hang.
 
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { test } from 'node:test';
@@ -69,6 +70,42 @@ test('wrong types and values are refused before anything is sent', async () => {
     () => client.logs('web-0', { timeouts: { stall: 5000 } }),
     () => client.logs('web-0', { timeouts: { connect: 0 } }),
     () => client.logs('web-0', { signal: {} }),
+    () => client.portForward(),
+    () => client.portForward('web-0'),
+    () => client.portForward('web-0', []),
+    () => client.portForward('web-0', 80),
+    () => client.portForward('web-0', '80'),
+    () => client.portForward('web-0', [0]),
+    () => client.portForward('web-0', [65_536]),
+    () => client.portForward('web-0', [80.5]),
+    () => client.portForward('web-0', [null]),
+    () => client.portForward('web-0', ['']),
+    () => client.portForward('web-0', ['80:']),
+    () => client.portForward('web-0', ['1:2:3']),
+    () => client.portForward('web-0', ['53/udp']),
+    () => client.portForward(null, [80]),
+    () => client.portForward('Web_0', [':80']),
+    () => client.portForward('web-0', [':80'], 'options'),
+    () => client.portForward('web-0', [':80'], { adress: [] }),
+    () => client.portForward('web-0', [':80'], { address: 'localhost' }),
+    () => client.portForward('web-0', [':80'], { address: ['nowhere'] }),
+    () => client.portForward('web-0', [':80'], { balance: 'random' }),
+    () => client.portForward('web-0', [':80'], { halfClose: true }),
+    () => client.portForward('web-0', [':80'], { halfClose: 'no' }),
+    () => client.portForward('web-0', [':80'], { hold: -1 }),
+    () => client.portForward('web-0', [':80'], { onConflict: 'ask' }),
+    () => client.portForward('web-0', [':80'], { protocol: 'v5' }),
+    () => client.portForward('web-0', [':80'], { reconnect: false }),
+    () => client.portForward('web-0', [':80'], { reconnect: 'always' }),
+    () => client.portForward('web-0', [':80'], { reconnect: 1.5 }),
+    () => client.portForward('web-0', [':80'], { requireReady: 'yes' }),
+    () => client.portForward('web-0', [':80'], { sessions: 0 }),
+    () => client.portForward('web-0', [':80'], { sessions: 17 }),
+    () => client.portForward('web-0', [':80', ':7'], { unix: '/tmp/wsx' }),
+    () => client.portForward('web-0', [':80'], { wait: 'long' }),
+    () => client.portForward('web-0', [':80'], { timeouts: { total: 5000 } }),
+    () => client.portForward('web-0', [':80'], { timeouts: { connect: 0 } }),
+    () => client.portForward('web-0', [':80'], { signal: {} }),
     () => client.version({ signal: 5 }),
     () => Client.connect({ kubeconfg: 'x' }),
     () => Client.connect({ kubeconfig: 5 }),
@@ -84,6 +121,26 @@ test('wrong types and values are refused before anything is sent', async () => {
   }
   const hint = await fails(() => client.exec('web-0', 'date'), 'invalid');
   assert.match(hint.remedies[0], /'sh', '-c'/);
+});
+
+test('wrong connections are refused, and the right ones go on', async () => {
+  const forward = await client.portForward('web-0', [7], { address: [] });
+  const wrong = [
+    () => forward.open(0),
+    () => forward.open('nope'),
+    () => forward.open(80),
+    () => forward.open(null),
+    () => forward.open({}),
+    () => forward.open(7, null),
+    () => forward.open(7, { sginal: undefined }),
+    () => forward.open(7, { signal: 5 }),
+  ];
+  for (const call of wrong) await fails(call, 'invalid').catch((error) => assert.fail(`${call}: ${error.message}`));
+  const socket = await forward.open(7);
+  socket.write('x');
+  assert.throws(() => socket.write(5), { code: 'ERR_INVALID_ARG_TYPE' });
+  assert.equal(String((await once(socket, 'data'))[0]), 'x');
+  await forward.close();
 });
 
 test('a kubeconfig that is none is refused without quoting it', async () => {

@@ -70,3 +70,14 @@ test('follow-logs shows a log as it is written, until either side leaves', { tim
   const none = await fetch(`${address}/default/none`);
   assert.deepEqual([none.status, (await none.text()).includes('not found')], [404, true]);
 });
+
+test('forward-http asks a pod, or says why not', async () => {
+  const script = fileURLToPath(new URL('../examples/forward-http.mjs', import.meta.url));
+  const ask = (...args) => run(process.execPath, [script, ...args], { env: { ...process.env, KUBECONFIG } });
+  const { stdout, stderr } = await ask('svc/web', '80', '/', '/bytes?n=3', '/');
+  assert.equal(stdout, '200 / web-0\n200 /bytes?n=3 \0\0\0\n200 / web-0\n');
+  assert.match(stderr, /^1 connections, \d+ bytes, by SPDY\/3.1\+portforward.k8s.io\n$/);
+  const fails = (pattern) => ({ code, stderr }) => code === 1 && pattern.test(stderr);
+  await assert.rejects(ask('svc/web', '80', '/cut?n=10&of=50'), fails(/aborted|lost|terminated/));
+  await assert.rejects(ask('pod/web-0', '81', '/'), fails(/port 81 of the pod cannot be reached/));
+});

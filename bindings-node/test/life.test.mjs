@@ -35,9 +35,13 @@ test('process.exit with open streams ends the program at once, with its code', a
     open.stdin.write('x');
     const log = await client.logs('writer-0', { container: 'r1000', follow: true });
     log.chunks().resume();
+    const forward = await client.portForward('web-0', [':19']);
+    (await forward.open(19)).resume();
+    forward.open(19).catch(() => {});
     client.run('web-0', ['sleep', '30']).catch(() => {});
     client.exec('web-0', ['true']).catch(() => {});
     client.logs('web-0').catch(() => {});
+    client.portForward('web-0', [':19']).catch(() => {});
     flood.stdout.once('data', () => process.exit(7));`;
   assert.equal((await says(text, '')).code, 7);
 });
@@ -67,6 +71,8 @@ test('threads use the module at once, and are ended in the middle', async () => 
         const { stdout } = await client.run('web-0', ['echo', 'hi'], { encoding: 'utf8' });
         const flood = await client.exec('web-0', ['gen', '1G']);
         client.run('web-0', ['sleep', '30']).catch(() => {});
+        const forward = await client.portForward('web-0', [':19']);
+        (await forward.open()).resume();
         flood.stdout.on('data', () => parentPort.postMessage(stdout.trim()));
       })();\`;
     const said = await Promise.all(Array.from({ length: 4 }, async () => {
@@ -164,4 +170,91 @@ test('a log whose failure nobody looks at tells it on the stream that is read', 
   const { code, stderr } = await says(`(await client.logs('nolog-0')).chunks().resume();`, '');
   assert.equal(code, 1);
   assert.match(stderr, /WsxError/);
+});
+
+test('a forward that listens keeps the program alive until it is closed, and one that does not listen does not', async () => {
+  const listens = `
+    const forward = await client.portForward('web-0', [':80']);
+    setTimeout(() => forward.close().then(() => console.log('closed')), 300).unref();`;
+  assert.equal((await says(listens, 'closed')).code, 0);
+  for (const [ask, more] of [["[':80']", 'forward.unref()'], ["[80], { address: [] }", 'forward.report()']]) {
+    const left = `const forward = await client.portForward('web-0', ${ask}); ${more}; console.log('over');`;
+    assert.equal((await says(left, 'over')).code, 0);
+  }
+  const held = `
+    const forward = await client.portForward('web-0', [80], { address: [] });
+    forward.ref().ref();
+    setTimeout(() => console.log('later', forward.unref() === forward), 300).unref();`;
+  assert.equal((await says(held, 'later true')).code, 0);
+  const waits = `
+    const forward = await client.portForward('web-0', [7], { address: [] });
+    const events = forward.events();
+    console.log((await events.next()).value.kind);
+    setTimeout(() => forward.open().then((socket) => socket.unref()), 300).unref();
+    console.log((await events.next()).value.kind);
+    setTimeout(() => forward.close(), 100).unref();
+    console.log((await events.next()).value.kind);`;
+  assert.equal((await says(waits, 'ready\nopened\nclosed')).code, 0);
+});
+
+test('a connection keeps the program alive until it is closed', async () => {
+  const begin = `const forward = await client.portForward('web-0', [7], { address: [] }); const socket = await forward.open();`;
+  const open = `${begin} setTimeout(() => { console.log('late'); socket.destroy(); }, 300).unref();`;
+  assert.equal((await says(open, 'late')).code, 0);
+  assert.equal((await says(`${begin} socket.unref(); console.log('over');`, 'over')).code, 0);
+  const cut = `${begin} socket.on('close', () => console.log('closed')); await forward.close();`;
+  assert.equal((await says(cut, 'closed')).code, 0);
+});
+
+test('a connection that is cut and that nobody listens to ends the program, as a socket does', async () => {
+  const text = `
+    const forward = await client.portForward('web-0', [9999], { address: [] });
+    await forward.open();`;
+  const { code, stderr } = await says(text, '');
+  assert.equal(code, 1);
+  assert.match(stderr, /WsxError: port 9999 of the pod cannot be reached/);
+});
+
+test('listeners that throw stop neither their connection nor another', async () => {
+  const text = `
+    const seen = [];
+    process.on('uncaughtException', ({ message }) => seen.push(message));
+    const forward = await client.portForward('web-0', [100, 101], { address: [] });
+    forward.on('opened', ({ connection }) => { throw new RangeError('opened ' + connection); });
+    let bytes = 0;
+    const socket = await forward.open(101);
+    socket.on('data', (data) => {
+      bytes += data.length;
+      if (bytes <= 30) throw new RangeError('data');
+    });
+    await new Promise((done) => socket.once('end', done));
+    const other = await forward.open(100);
+    other.write('abc');
+    for await (const data of other) bytes += data.length;
+    await forward.close();
+    console.log(bytes, [...new Set(seen)].sort().join());`;
+  await says(text, '200 data,opened 1,opened 2');
+});
+
+test('connections that have ended are collected, and so is a forward that was closed', async () => {
+  const text = `
+    import { setTimeout as sleep } from 'node:timers/promises';
+    const refs = [];
+    for (let index = 0; index < 20; index++) {
+      const forward = await client.portForward('web-0', [19], { address: [] });
+      forward.on('closed', () => {});
+      const socket = await forward.open();
+      await new Promise((done) => socket.once('data', done));
+      socket.destroy();
+      await forward.close();
+      refs.push(new WeakRef(socket), new WeakRef(forward));
+    }
+    const alive = () => refs.filter((ref) => ref.deref()).length;
+    // The last ones may still lie in a register.
+    for (let turn = 0; turn < 100 && alive() > 4; turn++) {
+      await sleep(10);
+      gc();
+    }
+    console.log(alive() <= 4 || alive());`;
+  await says(text, 'true', ['--expose-gc']);
 });

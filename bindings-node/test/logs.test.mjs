@@ -17,7 +17,7 @@ import { cluster, controlled, fails, program, watched } from './support.mjs';
 const kubeconfig = await cluster();
 const client = await Client.connect({ kubeconfig });
 after(() => client.close());
-const { Events } = createRequire(import.meta.url)('../dist/log-events.js');
+const [{ Events }, { fold }] = ['events', 'log-events'].map((file) => createRequire(import.meta.url)(`../dist/${file}.js`));
 
 const sha256 = (...data) => data.reduce((hash, piece) => hash.update(piece), createHash('sha256')).digest('hex');
 const all = async (items) => {
@@ -188,7 +188,7 @@ test('a listener that throws ends neither the log nor the other listeners', LIMI
 
 test('events wait in a bounded place, and gaps are never left out', LIMIT, async () => {
   const source = { namespace: 'n', pod: 'p', container: 'c' };
-  const events = new Events();
+  const events = new Events('this log', fold);
   const gap = (from) => events.push({ kind: 'gap', source, certain: from === 1n, from, to: from + 1n });
   for (let index = 0n; index < 100n; index++) gap(index);
   for (let index = 0; index < 2000; index++) events.push({ kind: 'reconnected', source, away: index, why: '' });
@@ -199,7 +199,7 @@ test('events wait in a bounded place, and gaps are never left out', LIMIT, async
   assert.deepEqual([kept[0].from, kept[99].omitted, kept[100].omitted, kept[101].omitted], [0n, undefined, 1100, undefined]);
   assert.equal(kept.at(-1).away, 1999);
   // Nothing but gaps: of one log they become one, of many logs they all stay.
-  const full = new Events();
+  const full = new Events('this log', fold);
   for (let index = 0n; index < 2000n; index++) {
     full.push({ kind: 'gap', source, certain: index === 7n, from: index * 2n, to: index * 2n + 1n });
   }
@@ -207,7 +207,7 @@ test('events wait in a bounded place, and gaps are never left out', LIMIT, async
   const [merged, ...rest] = await all(full.open());
   assert.deepEqual(merged, { kind: 'gap', source, certain: true, from: 0n, to: 2001n, omitted: 1000 });
   assert.deepEqual(rest.map(({ from }) => from), Array.from({ length: 999 }, (_, index) => BigInt(2002 + index * 2)));
-  const many = new Events();
+  const many = new Events('this log', fold);
   for (let index = 0; index < 2000; index++) {
     many.push({ kind: 'gap', source: { ...source, pod: `p${index}` }, certain: true, from: 1n, to: 2n });
   }

@@ -67,7 +67,15 @@ function plainServer(kubeconfig) {
 
 /** Returns what changes the log of a container: `await log({ write: [{ text: 'x' }] }, { cut: 'rst' })`. */
 export function controlled(kubeconfig, pod, container = 'app', namespace = 'default') {
-  const url = new URL(`/__wsx/log/${namespace}/${pod}/${container}`, plainServer(kubeconfig));
+  return operator(new URL(`/__wsx/log/${namespace}/${pod}/${container}`, plainServer(kubeconfig)));
+}
+
+/** Returns what arranges the ports of a pod: `await ports({ cut: 'rst' })`; it answers with counts. */
+export function forwarded(kubeconfig, pod, namespace = 'default') {
+  return operator(new URL(`/__wsx/forward/${namespace}/${pod}`, plainServer(kubeconfig)));
+}
+
+function operator(url) {
   return async (...operations) => {
     const body = operations.map((operation) => JSON.stringify(operation)).join('\n');
     const answer = await fetch(url, { method: 'POST', body });

@@ -1,5 +1,6 @@
 /** A cluster that can be entered. Lives here: connecting, starting, running, aborting. */
-import { type AttachOptions, type ConnectOptions, type ExecOptions, type LogsOptions, type RunOptions } from './options.js';
+import { PortForward } from './forward.js';
+import { type AttachOptions, type ConnectOptions, type ExecOptions, type LogsOptions, type PortForwardOptions, type RunOptions } from './options.js';
 import { Logs } from './logs.js';
 import { Process, type ExitStatus } from './process.js';
 /** What `Client.from` needs of a `KubeConfig` of `@kubernetes/client-node`. */
@@ -69,6 +70,16 @@ export declare class Client implements AsyncDisposable {
      * @throws {AbortError} when the signal was aborted; the same signal ends the log later on.
      */
     logs(target: string | undefined, options?: LogsOptions): Promise<Logs>;
+    /**
+     * Forwards local ports to ports of `POD` or `TYPE/NAME`, each `[LOCAL:]REMOTE` as kubectl writes them:
+     * `'8080:80'`, `':http'`, `80`. It goes on until it is closed: lost sessions and pods are replaced, and
+     * the local ports stay. With `address: []` nothing is listened on, and connections come from `open()`.
+     *
+     * @throws {WsxError} `invalid`, `not_found`, `forbidden` … as the server says of target and ports,
+     * `not_started` when no pod may be used in time, `local_io` when a port cannot be listened on.
+     * @throws {AbortError} when the signal was aborted; the same signal ends the port-forward later on.
+     */
+    portForward(target: string, ports: ReadonlyArray<number | string>, options?: PortForwardOptions): Promise<PortForward>;
     /**
      * Runs a command to its end and gives back all of its output.
      *

@@ -45,4 +45,6 @@ export declare class Life<Half extends Native, Status> implements Session {
 }
 /** Lets what a listener has thrown end the program, or reach its handler, but nothing of ours. */
 export declare function thrown(error: unknown): void;
+/** Keeps the program alive, and who waits, until the returned function is called. */
+export declare function pin(owner: unknown): () => void;
 export {};

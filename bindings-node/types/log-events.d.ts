@@ -1,4 +1,4 @@
-/** What happens to a log. Lives here: the events, and where they wait for who takes them. */
+/** What happens to a log. Lives here: the events, and which are left out where nobody takes them. */
 import type { NativeLogEvent } from '../native/index.js';
 import { type WsxError } from './errors.js';
 /** Whose log it is. */
@@ -75,12 +75,9 @@ export type LogEvents = {
 };
 /** Makes an event of what the native half tells. */
 export declare function known(event: NativeLogEvent): LogEvent;
-/** Events that wait for being taken, bounded, by one reader at a time. */
-export declare class Events {
-    #private;
-    push(event: LogEvent): void;
-    /** Says that there will be no more. */
-    end(): void;
-    open(): AsyncIterableIterator<LogEvent>;
-}
+/**
+ * Makes room among events that nobody takes: by the oldest that tells of no loss, else by two gaps of one
+ * log that become one.
+ */
+export declare function fold(kept: LogEvent[]): void;
 export {};

@@ -4,6 +4,8 @@ import type * as native from '../native/index.js';
 export type Timeouts = native.Timeouts;
 /** Limits of logs in milliseconds. */
 export type LogsTimeouts = native.LogsTimeouts;
+/** Limits of port-forwards in milliseconds. */
+export type PortForwardTimeouts = native.PortForwardTimeouts;
 /** The size of a terminal in characters; `process.stdout` is one. */
 export type TerminalSize = native.TerminalSize;
 /** Something worth telling that is no error. */
@@ -53,6 +55,19 @@ export interface LogsOptions extends Omit<native.LogsOptions, 'sinceTime' | 'pro
     /** How it travels while following. Without `follow` it is always HTTP. */
     protocol?: 'auto' | 'http' | 'binary.k8s.io' | 'base64.binary.k8s.io';
 }
+/** What to ask of `portForward`. */
+export interface PortForwardOptions extends Omit<native.PortForwardOptions, 'balance' | 'halfClose' | 'onConflict' | 'protocol' | 'reconnect'>, Abortable {
+    /** Whether to use all ready pods of the target, and how; absent: one of them until it goes. */
+    balance?: 'least' | 'round-robin';
+    /** When the end of a local side's input goes to the pod: `auto` once the pod has been quiet for 1 s. */
+    halfClose?: 'auto' | 'hold' | 'pass';
+    /** What to do when a local port is in use. */
+    onConflict?: 'fail' | 'next' | 'random';
+    /** How connections travel: in one session, or in one each with `v4`. */
+    protocol?: 'auto' | 'tunnel' | 'v4' | 'SPDY/3.1+portforward.k8s.io' | 'v4.channel.k8s.io';
+    /** What to do when a session is lost; a number: how many failures in a row are the end. */
+    reconnect?: 'auto' | 'never' | number;
+}
 export type Protocol = 'auto' | 'v4' | 'v5' | 'base64.channel.k8s.io' | 'channel.k8s.io' | 'v4.base64.channel.k8s.io' | 'v4.channel.k8s.io' | 'v5.channel.k8s.io';
 /** The names of all options, to refuse what would be ignored. */
 export declare const NAMES: {
@@ -61,8 +76,11 @@ export declare const NAMES: {
     readonly attach: readonly ["namespace", "container", "stdin", "stdout", "stderr", "tty", "size", "protocol", "timeouts", "signal"];
     readonly run: readonly ["namespace", "container", "input", "check", "timeout", "encoding", "maxOutput", "protocol", "verify", "preflight", "timeouts", "signal"];
     readonly logs: readonly ["namespace", "selector", "allNamespaces", "allPods", "container", "allContainers", "follow", "forever", "previous", "tailLines", "since", "sinceTime", "limitBytes", "timestamps", "resume", "ignoreErrors", "maxLogRequests", "sortWindow", "protocol", "timeouts", "signal"];
+    readonly portForward: readonly ["namespace", "address", "balance", "halfClose", "hold", "onConflict", "protocol", "reconnect", "requireReady", "sessions", "unix", "wait", "timeouts", "signal"];
+    readonly open: readonly ["signal"];
     readonly timeouts: readonly ["total", "connect", "keepalive", "keepaliveTimeout", "stall", "podRunning"];
     readonly logsTimeouts: readonly ["connect", "keepalive", "keepaliveTimeout", "podRunning"];
+    readonly portForwardTimeouts: readonly ["connect", "keepalive", "keepaliveTimeout", "stall", "podRunning"];
 };
 /** Refuses options that do not exist. */
 export declare function checkOptions(verb: keyof typeof NAMES, options: unknown): void;
@@ -72,4 +90,8 @@ export declare function checkSignal(signal: unknown): void;
 export declare function checkTarget(target: unknown): asserts target is string;
 /** Refuses a command that is no list of words. */
 export declare function checkCommand(command: unknown): asserts command is string[];
+/** Refuses a port that is none. */
+export declare function checkPort(port: unknown): asserts port is number | string;
+/** Refuses ports that are no list of them. */
+export declare function checkPorts(ports: unknown): asserts ports is Array<number | string>;
 export {};
