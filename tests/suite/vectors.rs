@@ -1,11 +1,13 @@
 //! The shared vectors, read by Rust. Python and Node read the same files.
 
+use std::num::NonZeroU16;
 use std::path::Path;
 
 use bytes::{Bytes, BytesMut};
 use serde_json::{Value, json};
 use wsx_core::protocol::machine::process::{Command, Event, Process, Stream, Streams};
 use wsx_core::protocol::machine::{Machine, Outgoing};
+use wsx_core::protocol::portforward::request::portforward;
 use wsx_core::protocol::portforward::{self, LocalPort, RemotePort};
 use wsx_core::protocol::request::{self, PodRef};
 use wsx_core::protocol::spdy::{self, Half};
@@ -185,7 +187,10 @@ fn request() {
             .tty(flag("tty", false));
         let container = input.get("container").map(|name| name.as_str().unwrap());
         let pod = PodRef::new("default", "web-0");
-        let request = if input["verb"] == "exec" {
+        let request = if input["verb"] == "portforward" {
+            let port = input["port"].as_u64().unwrap().try_into().unwrap();
+            portforward(&pod, NonZeroU16::new(port).unwrap())
+        } else if input["verb"] == "exec" {
             let words = input["command"].as_array().unwrap();
             let command: Vec<_> = words
                 .iter()
