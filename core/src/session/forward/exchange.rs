@@ -9,7 +9,8 @@
 use std::collections::VecDeque;
 use std::future;
 use std::num::NonZeroU16;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -43,6 +44,28 @@ const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::fr
 #[derive(Clone, Debug)]
 pub(super) struct Exchange {
     asks: mpsc::Sender<Ask>,
+    /// Sessions that take any connection.
+    open: Arc<Mutex<Vec<Place>>>,
+    names: Arc<AtomicU64>,
+}
+
+/// A session that may be joined.
+#[derive(Clone, Debug)]
+struct Place {
+    inbox: Arc<Inbox>,
+    ports: Arc<[NonZeroU16]>,
+}
+
+impl Place {
+    fn has_room(&self) -> bool {
+        self.inbox.has_room() && self.inbox.busy() < SHARED_BY
+    }
+
+    fn join(&self, remote: usize, names: &AtomicU64) -> Option<Link> {
+        let port = *self.ports.get(remote)?;
+        let name = Connection(names.fetch_add(1, Ordering::Relaxed));
+        Some(self.inbox.open(name, port))
+    }
 }
 
 #[derive(Debug)]
@@ -57,11 +80,22 @@ impl Exchange {
     /// # Errors
     /// `NotStarted` without a session for as long as is held; `Closed` when all is over.
     pub(super) async fn link(&self, remote: usize) -> Result<Link> {
+        if let Some(link) = self.join(remote) {
+            return Ok(link);
+        }
         let (reply, answer) = oneshot::channel();
         let over = || Error::new(ErrorKind::Closed, "the port-forward is closed");
         let asked = self.asks.send(Ask { remote, reply }).await;
         asked.map_err(|_| over())?;
         answer.await.map_err(|_| over())?
+    }
+
+    /// Takes a place at once, where there is one.
+    fn join(&self, remote: usize) -> Option<Link> {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let places = open.iter().filter(|place| place.has_room());
+        let place = places.min_by_key(|place| place.inbox.busy())?;
+        place.join(remote, &self.names)
     }
 }
 
@@ -75,9 +109,8 @@ struct Waiting {
 
 struct Session {
     id: u64,
-    inbox: Arc<Inbox>,
+    place: Place,
     pod: String,
-    ports: Vec<NonZeroU16>,
     /// With `v4`: the place of its port, and the connection until somebody takes it.
     only: Option<(usize, Link)>,
     /// Its pod may not be used any more.
@@ -105,6 +138,9 @@ pub(super) struct Desk {
     options: ForwardOptions,
     teller: Arc<Teller>,
     asks: mpsc::Receiver<Ask>,
+    /// What connections may take without asking.
+    open: Arc<Mutex<Vec<Place>>>,
+    names: Arc<AtomicU64>,
     waiting: VecDeque<Waiting>,
     sessions: Vec<Session>,
     works: JoinSet<(u64, String)>,
@@ -138,6 +174,8 @@ impl Desk {
             options,
             teller,
             asks,
+            open: Arc::default(),
+            names: Arc::default(),
             waiting: VecDeque::new(),
             sessions: Vec::new(),
             works: JoinSet::new(),
@@ -156,7 +194,13 @@ impl Desk {
         let pod = first.pod.clone();
         desk.begin(0, first)?;
         desk.teller.tell(ForwardEvent::Ready { pod, away: None });
-        Ok((desk, Exchange { asks: sender }))
+        let exchange = Exchange {
+            asks: sender,
+            open: Arc::clone(&desk.open),
+            names: Arc::clone(&desk.names),
+        };
+        desk.show();
+        Ok((desk, exchange))
     }
 
     /// Hands out sessions until nobody asks any more.
@@ -167,6 +211,7 @@ impl Desk {
         loop {
             self.serve();
             self.open_more();
+            self.show();
             let next = self.next_time();
             let timer = async {
                 match next {
@@ -202,10 +247,14 @@ impl Desk {
     /// Says goodbye to all sessions, and to all who wait.
     pub(super) async fn leave(mut self) {
         self.asks.close();
+        self.open
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
         self.waiting.clear();
         for session in &mut self.sessions {
             session.only = None;
-            session.inbox.leave();
+            session.place.inbox.leave();
         }
         let all = async { while self.works.join_next().await.is_some() {} };
         // Whoever has not listened by now is told nothing.
@@ -223,6 +272,14 @@ impl Desk {
 
     // Asking
 
+    /// Shows the sessions that connections may take without asking.
+    fn show(&self) {
+        let free = self.protocol == ForwardSubprotocol::Tunnel && self.options.balance.is_none();
+        let usable = self.usable().filter(|_| free);
+        let places = usable.map(|session| session.place.clone()).collect();
+        *self.open.lock().unwrap_or_else(PoisonError::into_inner) = places;
+    }
+
     fn admit(&mut self, ask: Ask) {
         let pod = self.choose();
         self.waiting.push_back(Waiting {
@@ -239,12 +296,10 @@ impl Desk {
         let pods = self.route.pods();
         let load = |pod: &String| {
             let of_pod = self.usable().filter(|session| session.pod == *pod);
-            let links = of_pod.map(|session| session.inbox.links()).sum::<usize>();
+            let busy = of_pod.map(|session| session.place.inbox.busy());
             let waiting = self.waiting.iter();
-            links
-                + waiting
-                    .filter(|other| other.pod.as_ref() == Some(pod))
-                    .count()
+            let waiting = waiting.filter(|other| other.pod.as_ref() == Some(pod));
+            busy.sum::<usize>() + waiting.count()
         };
         let chosen = match balance {
             Balance::Least => pods.iter().min_by_key(|pod| load(pod)),
@@ -287,15 +342,13 @@ impl Desk {
         }
         let pod = waiting.pod.as_ref();
         let fits = |session: &&mut Session| {
-            let room = session.inbox.has_room() && session.inbox.links() < SHARED_BY;
-            session.is_usable() && (room || late) && pod.is_none_or(|pod| *pod == session.pod)
+            let room = late || session.place.has_room();
+            session.is_usable() && room && pod.is_none_or(|pod| *pod == session.pod)
         };
         let sessions = self.sessions.iter_mut().filter(fits);
-        let session = sessions.min_by_key(|session| session.inbox.links())?;
-        let port = *session.ports.get(remote)?;
+        let session = sessions.min_by_key(|session| session.place.inbox.busy())?;
         session.idle = None;
-        self.next += 1;
-        Some(session.inbox.open(Connection(self.next), port))
+        session.place.join(remote, &self.names)
     }
 
     fn unserved(&self) -> Error {
@@ -358,7 +411,7 @@ impl Desk {
         let id = self.next;
         let protocol = opened.protocol;
         self.teller.travels(protocol);
-        let (pod, ports) = (opened.pod.clone(), opened.ports.clone());
+        let (pod, ports) = (opened.pod.clone(), opened.ports.clone().into());
         let gone = std::mem::replace(&mut opened.gone, Box::pin(future::pending()));
         let (limits, half_close) = (self.options.limits, self.options.half_close);
         let running = run::start(opened, remote, limits, half_close, Arc::clone(&self.idle))?;
@@ -375,9 +428,11 @@ impl Desk {
         }
         self.sessions.push(Session {
             id,
-            inbox: running.inbox,
+            place: Place {
+                inbox: running.inbox,
+                ports,
+            },
             pod,
-            ports,
             only: running.only.map(|link| (remote, link)),
             gone: false,
             idle: None,
@@ -463,7 +518,7 @@ impl Desk {
         }
         let mut needed = self.options.sessions;
         for session in self.sessions.iter_mut().filter(|session| !session.left) {
-            let used = session.inbox.links() > 0;
+            let used = session.place.inbox.links() > 0;
             let kept = !session.gone && needed > 0;
             needed -= usize::from(kept);
             if used || kept {
@@ -473,7 +528,7 @@ impl Desk {
             let since = *session.idle.get_or_insert(now);
             if session.gone || now >= since + IDLE {
                 session.left = true;
-                session.inbox.leave();
+                session.place.inbox.leave();
             }
         }
     }

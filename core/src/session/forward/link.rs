@@ -51,6 +51,8 @@ pub(super) struct Inbox {
     has_room: AtomicBool,
     /// How many connections hold a link to this session.
     links: AtomicUsize,
+    /// How many of these may still give bytes: who has ended takes no place.
+    busy: AtomicUsize,
     /// Is told when nobody does any more.
     idle: Arc<Notify>,
 }
@@ -83,6 +85,11 @@ impl Inbox {
         self.links.load(Ordering::Relaxed)
     }
 
+    /// Returns how many of them have not ended from their side.
+    pub(super) fn busy(&self) -> usize {
+        self.busy.load(Ordering::Relaxed)
+    }
+
     /// Begins a connection to a port of the pod. The name is the caller's, and used once.
     pub(super) fn open(self: &Arc<Self>, connection: Connection, port: NonZeroU16) -> Link {
         let link = self.link(connection);
@@ -92,10 +99,12 @@ impl Inbox {
 
     fn link(self: &Arc<Self>, connection: Connection) -> Link {
         self.links.fetch_add(1, Ordering::Relaxed);
+        self.busy.fetch_add(1, Ordering::Relaxed);
         Link {
             inbox: Arc::clone(self),
             port: Arc::new(Port::default()),
             connection,
+            finished: AtomicBool::new(false),
         }
     }
 
@@ -161,6 +170,8 @@ pub(super) struct Link {
     inbox: Arc<Inbox>,
     port: Arc<Port>,
     connection: Connection,
+    /// Whether nothing more is given.
+    finished: AtomicBool,
 }
 
 impl Link {
@@ -252,7 +263,14 @@ impl Link {
 
     /// Says that nothing more is given.
     pub(super) fn finish(&self) {
+        self.give_place();
         self.hand(Command::End(self.connection));
+    }
+
+    fn give_place(&self) {
+        if !self.finished.swap(true, Ordering::Relaxed) {
+            self.inbox.busy.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 
     fn hand(&self, command: Command) {
@@ -278,6 +296,7 @@ impl Drop for Link {
         if lock(&self.port.state).end.is_none() {
             self.abort();
         }
+        self.give_place();
         if self.inbox.links.fetch_sub(1, Ordering::Relaxed) == 1 {
             self.inbox.idle.notify_one();
         }

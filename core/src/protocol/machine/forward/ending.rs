@@ -18,7 +18,10 @@ impl Tunnel {
         };
         match pair.verdict(false) {
             Some(end) => self.end(first, end),
-            None if pair.ends() && pair.settling.is_none() => pair.settling = Some(self.clock.now),
+            None if pair.ends() && pair.settling.is_none() => {
+                pair.settling = Some(self.clock.now);
+                self.touch(first);
+            }
             None => {}
         }
     }
@@ -33,6 +36,8 @@ impl Tunnel {
     pub(super) fn forget(&mut self, first: u32, finished: bool) -> Option<Connection> {
         let pair = self.pairs.remove(&first)?;
         self.names.remove(&pair.connection);
+        self.busy -= usize::from(pair.input == Input::Open);
+        self.backlog -= pair.backlog;
         let open = |side: Side, ours: bool| match side {
             Side::Open => true,
             Side::Ended => ours,
@@ -58,6 +63,7 @@ impl Tunnel {
     pub(super) fn end_all(&mut self) {
         self.over = true;
         self.names.clear();
+        (self.busy, self.backlog) = (0, 0);
         for (_, pair) in mem::take(&mut self.pairs) {
             let fresh = !pair.touched;
             let end = pair.verdict(true).unwrap_or(End::Lost { fresh });

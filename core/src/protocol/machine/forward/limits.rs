@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::pair::Input;
+use super::pair::{Input, Pair};
 use super::tunnel::Tunnel;
 use super::{HalfClose, Rules};
 
@@ -149,29 +149,28 @@ impl Clock {
 }
 
 impl Tunnel {
-    /// All limits that run now.
+    /// The limits of one connection that run now.
+    fn limits_of(&self, first: u32, pair: &Pair) -> impl Iterator<Item = (Duration, Due)> {
+        let (clock, rules) = (&self.clock, &self.rules);
+        let full = self.pairs.len() > 1 && self.is_full(pair);
+        let fin = match rules.half_close {
+            HalfClose::Pass => Some(clock.now),
+            HalfClose::Auto if pair.mark <= clock.confirmed => Some(pair.quiet + QUIET),
+            HalfClose::Auto | HalfClose::Hold => None,
+        };
+        let ended = pair.opened && pair.input == Input::Ended;
+        let answer = (!pair.opened).then_some((pair.asked + ANSWER_WAIT, Due::Unanswered(first)));
+        let fin = fin.filter(|_| ended).map(|when| (when, Due::Fin(first)));
+        let settled = |since| (since + SETTLE_WAIT, Due::Settle(first));
+        let heard = [answer, fin, pair.settling.map(settled)];
+        let heard = heard.into_iter().flatten().filter(|_| !clock.held);
+        let full = full.then_some((pair.moved + rules.stall, Due::Full(first)));
+        full.into_iter().chain(heard)
+    }
+
+    /// The limits of the tunnel itself that run now.
     fn limits(&self) -> impl Iterator<Item = (Duration, Due)> {
         let (clock, rules) = (&self.clock, &self.rules);
-        let shared = self.pairs.len() > 1;
-        let full = self.pairs.iter().filter(move |_| shared);
-        let full = full.filter(|(_, pair)| self.is_full(pair));
-        let full = full.map(|(first, pair)| (pair.moved + rules.stall, Due::Full(*first)));
-        let pairs = self.pairs.iter().filter(|_| !clock.held);
-        let pairs = pairs.flat_map(move |(first, pair)| {
-            let unanswered = pair.asked + ANSWER_WAIT;
-            let fin = match rules.half_close {
-                HalfClose::Pass => Some(clock.now),
-                HalfClose::Auto if pair.mark <= clock.confirmed => Some(pair.quiet + QUIET),
-                HalfClose::Auto | HalfClose::Hold => None,
-            };
-            let ended = pair.opened && pair.input == Input::Ended;
-            [
-                (!pair.opened).then_some((unanswered, Due::Unanswered(*first))),
-                fin.filter(|_| ended).map(|when| (when, Due::Fin(*first))),
-                pair.settling
-                    .map(|since| (since + SETTLE_WAIT, Due::Settle(*first))),
-            ]
-        });
         let patience = match clock.waits() {
             true => (clock.progress + rules.stall, Due::Stalled),
             false => (clock.heard + rules.keepalive_timeout, Due::Silent),
@@ -179,15 +178,47 @@ impl Tunnel {
         // What waits to be sent says more than a ping behind it.
         let ping = self.outgoing.is_empty().then(|| clock.next_ping());
         let session = [Some(patience), ping.map(|when| (when, Due::Ping))];
-        let session = session.into_iter().filter(|_| !clock.held);
-        full.chain(pairs.chain(session).flatten())
-            .filter(|_| !self.over)
+        let session = session.into_iter().flatten();
+        session.filter(|_| !clock.held && !self.over)
+    }
+
+    /// A limit of this connection may run now that did not, or earlier. There may be very many, so
+    /// that not all are looked at each time.
+    pub(super) fn touch(&mut self, first: u32) {
+        if let Some(pair) = self.pairs.get(&first) {
+            let next = self.limits_of(first, pair).map(|(when, _)| when).min();
+            self.pairs_due = next.map_or(self.pairs_due, |next| next.min(self.pairs_due));
+        }
+    }
+
+    /// Looks at all connections once no limit of theirs can pass before now.
+    fn passed(&mut self) -> Option<Due> {
+        let now = self.clock.now;
+        let passed = |(when, _): &(Duration, Due)| *when <= now;
+        if let Some((_, due)) = self.limits().find(passed) {
+            return Some(due);
+        }
+        if self.pairs_due > now || self.over {
+            return None;
+        }
+        let mut next = Duration::MAX;
+        for (first, pair) in &self.pairs {
+            for (when, due) in self.limits_of(*first, pair) {
+                if when <= now {
+                    return Some(due);
+                }
+                next = next.min(when);
+            }
+        }
+        self.pairs_due = next;
+        None
     }
 
     /// Returns when [`Tunnel::at`] has to be called next if nothing else happens before.
     #[must_use]
     pub fn deadline(&self) -> Option<Duration> {
-        self.limits().map(|(when, _)| when).min()
+        let pairs = (self.pairs_due < Duration::MAX && !self.over).then_some(self.pairs_due);
+        self.limits().map(|(when, _)| when).chain(pairs).min()
     }
 
     /// Tells how late it is: since the tunnel began, never going back. Call it before everything
@@ -212,6 +243,7 @@ impl Tunnel {
         for pair in self.pairs.values_mut() {
             pair.restart(self.clock.now);
         }
+        self.pairs_due = Duration::ZERO;
     }
 
     /// Acts on what has changed, and on all limits that have passed.
@@ -221,9 +253,11 @@ impl Tunnel {
             if self.clock.held && !held {
                 self.restart();
             }
-            self.clock.held = held;
-            let passed = |(when, _): &(Duration, Due)| *when <= self.clock.now;
-            let Some((_, due)) = self.limits().find(passed) else {
+            if self.clock.held != held {
+                self.clock.held = held;
+                self.pairs_due = Duration::ZERO;
+            }
+            let Some(due) = self.passed() else {
                 return;
             };
             self.act(due);

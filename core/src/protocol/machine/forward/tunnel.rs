@@ -31,6 +31,12 @@ pub struct Tunnel {
     /// By their first stream, the one for errors; the data stream is two higher.
     pub(super) pairs: BTreeMap<u32, Pair>,
     pub(super) names: BTreeMap<Connection, u32>,
+    /// How many of them may still be given data.
+    pub(super) busy: usize,
+    /// Bytes told and not taken, of all of them.
+    pub(super) backlog: usize,
+    /// No limit of theirs passes before.
+    pub(super) pairs_due: Duration,
     next: u32,
     decoder: Decoder,
     opener: Opener,
@@ -60,6 +66,9 @@ impl Tunnel {
             clock: Clock::new(&rules),
             pairs: BTreeMap::new(),
             names: BTreeMap::new(),
+            busy: 0,
+            backlog: 0,
+            pairs_due: Duration::MAX,
             next: 1,
             decoder: Decoder::default(),
             opener: Opener::default(),
@@ -74,18 +83,19 @@ impl Tunnel {
     /// Tells whether to read the tunnel. While it says no, no clock runs against the peer.
     #[must_use]
     pub fn reads(&self) -> bool {
-        !self.pairs.values().any(|pair| self.is_full(pair))
+        self.backlog < self.backlog_limit() || !self.pairs.values().any(|pair| self.is_full(pair))
     }
 
     /// Tells whether a new connection fares well here. Opening one elsewhere is up to the caller.
     #[must_use]
     pub fn has_room(&self) -> bool {
-        let behind = |pair: &Pair| pair.backlog >= self.backlog_limit() / 2;
+        let half = self.backlog_limit() / 2;
+        let behind = |pair: &Pair| pair.backlog >= half;
         !self.over
             && self.has_streams()
-            && self.pairs.len() < SHARED_BY
+            && self.busy < SHARED_BY
             && !self.clock.is_stuck()
-            && !self.pairs.values().any(behind)
+            && (self.backlog < half || !self.pairs.values().any(behind))
     }
 
     /// Tells whether a connection may be given data at once.
@@ -180,8 +190,11 @@ impl Tunnel {
             // Nobody waited behind it before.
             let alone = self.pairs.values_mut();
             alone.for_each(|pair| pair.moved = now);
+            self.pairs_due = Duration::ZERO;
         }
         self.pairs.insert(first, Pair::new(connection, now));
+        self.busy += 1;
+        self.touch(first);
     }
 
     fn send(&mut self, first: u32, data: &[u8]) {
@@ -212,6 +225,8 @@ impl Tunnel {
         }
         pair.input = Input::Ended;
         pair.quiet = self.clock.now;
+        self.busy -= 1;
+        self.touch(first);
         self.ask_for_end(first);
     }
 
@@ -278,6 +293,8 @@ impl Tunnel {
         for pair in self.pairs.values_mut() {
             if read.contains(&pair.mark) {
                 pair.quiet = self.clock.now;
+                // Its end may follow.
+                self.pairs_due = Duration::ZERO;
             }
         }
     }
@@ -329,6 +346,7 @@ impl Tunnel {
                     pair.moved = self.clock.now;
                 }
                 pair.backlog += data.len();
+                self.backlog += data.len();
                 let connection = pair.connection;
                 if pair.mark > self.clock.confirmed {
                     // A pod that speaks is none that stands still.
@@ -358,6 +376,7 @@ impl Tunnel {
         for data in mem::take(&mut pair.early) {
             self.send(first, &data);
         }
+        self.touch(first);
         self.ask_for_end(first);
     }
 
@@ -410,7 +429,9 @@ impl Machine for Tunnel {
                     && let Some(pair) = self.pairs.get_mut(first)
                     && bytes > 0
                 {
-                    pair.backlog = pair.backlog.saturating_sub(bytes);
+                    let taken = bytes.min(pair.backlog);
+                    pair.backlog -= taken;
+                    self.backlog -= taken;
                     pair.moved = now;
                 }
             }
