@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::kubectl::{Court, court};
+use crate::kubectl::{Court, court, run};
 
 /// A kubectl that forwards, and the local ports by the remote ones.
 struct Forwarder {
@@ -19,12 +19,9 @@ struct Forwarder {
 
 impl Forwarder {
     /// Starts kubectl with any local ports, and waits until it forwards them.
-    fn start((cluster, kubectl): &Court, target: &str, remote: &[u16]) -> Self {
-        let mut words = vec![
-            "port-forward".to_owned(),
-            "--address=127.0.0.1".to_owned(),
-            target.to_owned(),
-        ];
+    fn start((cluster, kubectl): &Court, target: &str, remote: &[&str]) -> Self {
+        let mut words = vec!["port-forward".to_owned(), "--address=127.0.0.1".to_owned()];
+        words.extend(target.split(' ').map(str::to_owned));
         words.extend(remote.iter().map(|port| format!(":{port}")));
         let mut command = kubectl.command(cluster.kubeconfig(), words);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -93,7 +90,7 @@ fn noise(count: usize, seed: usize) -> Vec<u8> {
 #[test]
 fn a_request_is_answered_by_the_pod() {
     let Some(court) = court() else { return };
-    let forwarder = Forwarder::start(&court, "web-0", &[8080]);
+    let forwarder = Forwarder::start(&court, "web-0", &["8080"]);
     let mut socket = forwarder.connect(8080);
     socket
         .write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -105,16 +102,59 @@ fn a_request_is_answered_by_the_pod() {
 }
 
 #[test]
+fn a_service_leads_to_the_ports_of_a_pod() {
+    let Some(court) = court() else { return };
+    let target = "-n ports svc/front";
+    let forwarder = Forwarder::start(&court, target, &["80", "echo"]);
+    assert!(echoes(forwarder.connect(7), b"by name"));
+    let mut socket = forwarder.connect(8080);
+    let request = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    socket.write_all(request).unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    assert!(answer.contains("\r\n\r\nfront-"), "{answer}");
+}
+
+#[test]
+fn services_that_lead_nowhere_are_refused() {
+    let Some(court) = court() else { return };
+    for (target, port, text) in [
+        (
+            "svc/external",
+            "80",
+            "Service is defined without a selector",
+        ),
+        (
+            "svc/noselector",
+            "80",
+            "Service is defined without a selector",
+        ),
+        ("svc/udp", "53", "UDP protocol is not supported for 53"),
+        ("svc/missing", "80", "does not have a named port 'nope'"),
+        ("svc/front", "81", "does not have a service port 81"),
+        (
+            "waits-0",
+            "8080",
+            "pod is not running. Current status=Pending",
+        ),
+    ] {
+        let (code, _, stderr) = run(&court, &format!("-n ports port-forward {target} :{port}"));
+        assert_eq!(code, Some(1), "{target}");
+        assert!(stderr.contains(text), "{target}: {stderr}");
+    }
+}
+
+#[test]
 fn megabytes_go_both_ways_at_once() {
     let Some(court) = court() else { return };
-    let forwarder = Forwarder::start(&court, "web-0", &[7]);
+    let forwarder = Forwarder::start(&court, "web-0", &["7"]);
     assert!(echoes(forwarder.connect(7), &noise(8 << 20, 0)));
 }
 
 #[test]
 fn fifty_connections_share_a_tunnel() {
     let Some(court) = court() else { return };
-    let forwarder = Forwarder::start(&court, "web-0", &[7]);
+    let forwarder = Forwarder::start(&court, "web-0", &["7"]);
     std::thread::scope(|scope| {
         for seed in 0..50 {
             let socket = forwarder.connect(7);
@@ -129,7 +169,7 @@ fn fifty_connections_share_a_tunnel() {
 #[test]
 fn a_refused_port_ends_kubectl() {
     let Some(court) = court() else { return };
-    let mut forwarder = Forwarder::start(&court, "web-0", &[9999]);
+    let mut forwarder = Forwarder::start(&court, "web-0", &["9999"]);
     // Kept open, as kubectl's own rule is about the error text.
     let _socket = forwarder.connect(9999);
     let (code, said) = forwarder.end();
@@ -142,7 +182,7 @@ fn a_refused_port_ends_kubectl() {
 #[test]
 fn a_half_close_has_a_second_of_grace() {
     let Some(court) = court() else { return };
-    let forwarder = Forwarder::start(&court, "web-0", &[2001]);
+    let forwarder = Forwarder::start(&court, "web-0", &["2001"]);
     let mut socket = forwarder.connect(2001);
     socket.write_all(b"x").unwrap();
     let mut first = [0; 10];
@@ -161,7 +201,7 @@ fn a_runtime_may_pass_a_half_close_on() {
         .0
         .forward("default", "web-0")
         .run(json!({"runtime": "half-close"}));
-    let forwarder = Forwarder::start(&court, "web-0", &[2000]);
+    let forwarder = Forwarder::start(&court, "web-0", &["2000"]);
     let mut socket = forwarder.connect(2000);
     socket.write_all(b"question").unwrap();
     socket.shutdown(Shutdown::Write).unwrap();
@@ -173,7 +213,7 @@ fn a_runtime_may_pass_a_half_close_on() {
 #[test]
 fn a_lost_node_shows_when_kubectl_pings() {
     let Some(court) = court() else { return };
-    let mut forwarder = Forwarder::start(&court, "web-0", &[7]);
+    let mut forwarder = Forwarder::start(&court, "web-0", &["7"]);
     assert!(echoes(forwarder.connect(7), b"still there"));
     let told = court
         .0

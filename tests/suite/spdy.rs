@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 use wsx_tests::cluster::Cluster;
-use wsx_tests::wire::{BINARY, CLOSE, FIN};
+use wsx_tests::wire::{BINARY, CLOSE, CONTINUATION, FIN};
 
 use crate::raw::{Event, Raw};
 
@@ -13,8 +13,10 @@ pub(crate) struct Tunnel {
     raw: Raw,
     bytes: Vec<u8>,
     begun: bool,
-    /// The lengths of the messages that came.
+    /// The lengths of the frames of the WebSocket that came.
     pub(crate) lengths: Vec<usize>,
+    /// Their first bytes.
+    pub(crate) firsts: Vec<u8>,
 }
 
 /// What a server says.
@@ -46,6 +48,7 @@ impl Tunnel {
             bytes: Vec::new(),
             begun: false,
             lengths: Vec::new(),
+            firsts: Vec::new(),
         }
     }
 
@@ -123,8 +126,9 @@ impl Tunnel {
                 return said;
             }
             match self.raw.frame() {
-                Ok((first, payload)) if first == FIN | BINARY => {
+                Ok((first @ (BINARY | CONTINUATION | 0x80 | 0x82), payload)) => {
                     self.lengths.push(payload.len());
+                    self.firsts.push(first);
                     self.bytes.extend_from_slice(&payload);
                 }
                 Ok((first, payload)) if first == FIN | CLOSE => {

@@ -156,6 +156,11 @@ impl Pods {
         self.looked(|changing| (changing.version, changing.of_kind(kind)))
     }
 
+    /// The version of the last change that somebody has looked at.
+    pub(crate) fn version(&self) -> u64 {
+        self.changing().version
+    }
+
     /// Looks at everything anew, so that what has changed by time is noted too.
     pub(crate) fn look(&self) {
         self.looked(|_| ());

@@ -26,11 +26,14 @@ struct Operation {
     sessions: Option<Faults>,
     next: Option<Faults>,
     cut: Option<How>,
+    replace: bool,
+    restart: bool,
+    /// The first container has not run yet, for this reason.
+    waiting: Option<String>,
+    exit: Option<i64>,
     ready: Option<bool>,
     terminating: bool,
-    exit: Option<i64>,
-    restart: bool,
-    replace: bool,
+    /// Nothing else becomes of the pod then.
     delete: bool,
     await_sessions: Option<u64>,
     await_open: Option<u64>,
@@ -112,6 +115,7 @@ fn change_pod(
         world.pods.change(namespace, name, |_, _| None);
     } else if operation.ready.is_some()
         || operation.terminating
+        || operation.waiting.is_some()
         || operation.exit.is_some()
         || operation.restart
         || operation.replace
@@ -127,6 +131,9 @@ fn change_pod(
             }
             if operation.restart {
                 done = done.and_then(|()| life::restart(&mut pod, &first, serial));
+            }
+            if let Some(reason) = &operation.waiting {
+                done = done.and_then(|()| life::wait(&mut pod, &first, reason, true));
             }
             if let Some(code) = operation.exit {
                 done = done.and_then(|()| life::exit(&mut pod, &first, code));

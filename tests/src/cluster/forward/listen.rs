@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::{Mutex, oneshot};
 
 use super::faults::{Faults, How};
-use super::out::Out;
+use super::out::{NO_STATUS, Out};
 use crate::cluster::connection::State;
 use crate::cluster::inlet::{Frame, Inlet, TooLong};
 use crate::wire::{CLOSE, PING, PONG};
@@ -103,9 +103,8 @@ async fn one(
         PONG => None,
         CLOSE => {
             let code = frame.payload.first_chunk();
-            Some(End::Said(
-                code.map_or(1000, |code| u16::from_be_bytes(*code)),
-            ))
+            let code = code.map_or(NO_STATUS, |code| u16::from_be_bytes(*code));
+            Some(End::Said(code))
         }
         opcode => taker.take(opcode, frame.payload).await,
     }

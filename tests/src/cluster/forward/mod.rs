@@ -91,7 +91,7 @@ pub(crate) fn answer(world: &World, listener: &Listener, request: &Request, pod:
         // The kubelet reads the ports before anybody looks at the protocol.
         let ports = match ports_of(request) {
             Ok(ports) => ports,
-            Err(text) => return refuse(Response::text(400, text)),
+            Err(response) => return refuse(response),
         };
         let channels = matches!(protocols, Protocols::Both | Protocols::V4);
         let known = offered.iter().find_map(|name| match *name {
@@ -147,28 +147,36 @@ fn head(key: &str, subprotocol: &str, faults: &Faults) -> String {
     head
 }
 
-/// The ports of the query, or the refusal of the kubelet.
-// kubernetes cri-streaming portforward/websocket.go: NewV4Options; the API server calls them "ports".
-fn ports_of(request: &Request) -> Result<Vec<u16>, String> {
+/// The ports of the query, or the refusal: of the API server, for which they are numbers, or of the kubelet.
+// apimachinery runtime conversion; kubernetes cri-streaming portforward/websocket.go: NewV4Options.
+fn ports_of(request: &Request) -> Result<Vec<u16>, Response> {
     let named = request.query.iter().filter(|pair| pair.0 == "ports");
-    let mut ports = Vec::new();
+    let mut numbers = Vec::new();
     for (_, text) in named {
-        for one in text.split(',') {
-            match one.parse::<u16>() {
-                Ok(0) => return Err(format!("port \"{text}\" must be > 0")),
-                Ok(port) => ports.push(port),
-                Err(_) => {
-                    return Err(format!(
-                        "unable to parse \"{text}\" as a port: strconv.ParseUint: parsing \"{one}\": invalid syntax"
-                    ));
-                }
+        let number = text.parse::<u32>().map_err(|_| {
+            let parsing = format!("strconv.ParseUint: parsing \"{text}\": invalid syntax");
+            Response::bad_request(&format!("cannot convert to []int32: {parsing}"))
+        });
+        numbers.push(number?);
+    }
+    let text = |text: String| Response::text(400, text);
+    if numbers.is_empty() {
+        return Err(text("query parameter \"port\" is required".to_owned()));
+    }
+    let ports = numbers
+        .into_iter()
+        .map(|number| match u16::try_from(number) {
+            Ok(0) => Err(text("port \"0\" must be > 0".to_owned())),
+            Ok(port) => Ok(port),
+            Err(_) => {
+                let parsing =
+                    format!("strconv.ParseUint: parsing \"{number}\": value out of range");
+                Err(text(format!(
+                    "unable to parse \"{number}\" as a port: {parsing}"
+                )))
             }
-        }
-    }
-    if ports.is_empty() {
-        return Err("query parameter \"port\" is required".to_owned());
-    }
-    Ok(ports)
+        });
+    ports.collect()
 }
 
 impl Session {

@@ -6,7 +6,7 @@ use tokio::io::AsyncWriteExt as _;
 
 use super::faults::{Faults, How};
 use crate::cluster::connection::{Connection, State};
-use crate::wire::{self, BINARY, CLOSE, FIN, PONG};
+use crate::wire::{self, BINARY, CLOSE, CONTINUATION, FIN, PONG};
 
 /// The writing side of a session.
 pub(super) struct Out {
@@ -48,8 +48,7 @@ impl Out {
                 if self.empty_messages {
                     bytes.extend_from_slice(&wire::server_frame(FIN | opcode, &[]));
                 }
-                wire::put_head(&mut bytes, FIN | opcode, piece.len() as u64, None);
-                bytes.extend_from_slice(piece);
+                put_message(&mut bytes, opcode, piece);
             }
         }
         self.write(&bytes).await
@@ -94,9 +93,12 @@ impl Out {
         let _ = self.write(&wire::server_frame(FIN | PONG, payload)).await;
     }
 
-    /// Sends a closing frame and ends the connection.
+    /// Sends a closing frame, empty for [`NO_STATUS`], and ends the connection.
     pub(super) async fn close(&mut self, code: u16, reason: &str) {
-        let payload = [&code.to_be_bytes(), reason.as_bytes()].concat();
+        let payload = match code {
+            NO_STATUS => Vec::new(),
+            code => [&code.to_be_bytes(), reason.as_bytes()].concat(),
+        };
         // It ends either way.
         let _ = self.write(&wire::server_frame(FIN | CLOSE, &payload)).await;
         self.over = true;
@@ -132,5 +134,30 @@ impl Out {
     }
 }
 
+/// One message in the frames of gorilla/websocket (conn.go, `messageWriter`), with Go's buffer of 4096 bytes.
+fn put_message(out: &mut Vec<u8>, opcode: u8, payload: &[u8]) {
+    // Past twice the buffer a payload goes out as it is, and an empty frame ends the message.
+    let room = if payload.len() > 2 * BUFFER {
+        payload.len()
+    } else {
+        BUFFER - LONGEST_HEAD
+    };
+    let mut opcode = opcode;
+    let mut rest = payload;
+    while rest.len() > room || rest.len() > BUFFER {
+        let (piece, tail) = rest.split_at(room);
+        wire::put_head(out, opcode, piece.len() as u64, None);
+        out.extend_from_slice(piece);
+        (opcode, rest) = (CONTINUATION, tail);
+    }
+    wire::put_head(out, FIN | opcode, rest.len() as u64, None);
+    out.extend_from_slice(rest);
+}
+
+/// Stands for a closing frame without a code.
+pub(super) const NO_STATUS: u16 = 1005;
+const BUFFER: usize = 4096;
+/// What gorilla keeps free for a head.
+const LONGEST_HEAD: usize = 14;
 /// What the API server reads from the node at a time.
 const LONGEST: usize = 32 * 1024;

@@ -5,7 +5,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -27,6 +27,8 @@ pub(super) struct Sandbox {
     id: String,
     /// whoever finds that the pod has changed --what is left of it--> connections
     state_tx: watch::Sender<State>,
+    /// The version of the pods that this is true of; looking at them costs more than a connection.
+    seen: AtomicU64,
 }
 
 /// What is left of a run.
@@ -68,6 +70,7 @@ impl Sandbox {
             host,
             id,
             state_tx,
+            seen: AtomicU64::new(0),
         })
     }
 
@@ -83,6 +86,10 @@ impl Sandbox {
     }
 
     fn look(&self) {
+        let version = self.pods.version();
+        if self.seen.load(Ordering::Acquire) == version {
+            return;
+        }
         let pod = self.pods.peek(&self.namespace, &self.host.name);
         let pod = pod.filter(|pod| pod["metadata"]["uid"] == *self.host.uid);
         let pod = pod.filter(|pod| pod["status"]["phase"] == "Running");
@@ -92,6 +99,7 @@ impl Sandbox {
             *state = now;
             changed
         });
+        self.seen.store(version, Ordering::Release);
     }
 
     /// Connects one stream with a port until both are done, in the way of containerd.
@@ -127,6 +135,9 @@ impl Sandbox {
         let line = match ports::connect(leads, port, self.host.clone()).await {
             Ok(line) => line,
             Err(v4) => {
+                if self.site.runtime() == Runtime::EarlyEnd {
+                    sink.finish().await;
+                }
                 let v6 = v4.replace("tcp4", "tcp6").replace("127.0.0.1", "[::1]");
                 let text = format!(
                     "{space}: failed to connect to localhost:{port} inside namespace \"{id}\", IPv4: {v4} IPv6: {v6} "
@@ -208,7 +219,7 @@ async fn copy(
     // What is not done after the grace is cut, and that is no failure.
     let second = match (upward, runtime) {
         (true, Runtime::HalfClose) => down.await,
-        (true, Runtime::Grace) => tokio::select! {
+        (true, Runtime::Grace | Runtime::EarlyEnd) => tokio::select! {
             second = &mut down => second,
             () = tokio::time::sleep(GRACE) => {
                 enough.notify_one();

@@ -60,6 +60,8 @@ pub(crate) enum Runtime {
     /// containerd and CRI-O: the pod does not hear of it, and after a second both directions are closed.
     #[default]
     Grace,
+    /// As `Grace`, and the data stream has ended before the text of a refused port (containerd 1.7).
+    EarlyEnd,
     /// The pod hears of it, and has all the time it wants.
     HalfClose,
 }

@@ -78,8 +78,7 @@ pub(super) async fn run(mut inlet: Inlet, sandbox: Sandbox, faults: Faults) {
     let last = frames.last;
     drop(frames);
     tunnel.streams.clear();
-    if matches!(end, End::Upstream | End::Cut(How::Goaway)) {
-        // spdystream says so before it closes.
+    if matches!(end, End::Cut(How::Goaway)) {
         let _ = tunnel.out.lock().await.control(&frame::goaway(last)).await;
     }
     tunnel.out.lock().await.stop();

@@ -12,13 +12,17 @@ use crate::cluster::http::Request;
 /// Answers requests until the client leaves.
 pub(super) async fn serve(line: &mut Line) -> io::Result<()> {
     let mut buffer = Vec::new();
-    loop {
+    let mut last = false;
+    while !last {
         let Some(head) = head(line, &mut buffer).await? else {
             return Ok(());
         };
         let Some(request) = Request::parse(&head) else {
             return answer(line, "400 Bad Request", b"no HTTP\n").await;
         };
+        last = request
+            .headers("Connection")
+            .any(|value| value.eq_ignore_ascii_case("close"));
         let mut length = request.body_length();
         let number = |name| request.parameter(name).and_then(|text| text.parse().ok());
         let n: u64 = number("n").unwrap_or(0);
@@ -66,6 +70,7 @@ pub(super) async fn serve(line: &mut Line) -> io::Result<()> {
             _ => answer(line, "404 Not Found", b"not here\n").await?,
         }
     }
+    Ok(())
 }
 
 async fn head(line: &mut Line, buffer: &mut Vec<u8>) -> io::Result<Option<String>> {
