@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::scenario::read;
 use crate::support::{bare, run, words};
 
-const VERBS: [&str; 3] = ["exec", "attach", "logs"];
+const VERBS: [&str; 4] = ["exec", "attach", "logs", "port-forward"];
 
 #[test]
 fn the_flags_are_those_of_the_table() {
@@ -22,16 +22,18 @@ fn a_bogus_name_in_the_table_is_noticed() {
     let flags = VERBS.map(|verb| (verb, flags(verb)));
     let option = || json!({"name": "bogus", "default": null});
     for (pointer, bogus, wrong) in [
-        ("/options/connect", option(), 3),
+        ("/options/connect", option(), 4),
         ("/options/exec", option(), 1),
         ("/options/attach", option(), 1),
         ("/options/run", option(), 1),
         ("/options/logs", option(), 1),
-        ("/options/timeouts", option(), 3),
-        ("/cli_only/all", json!("--bogus"), 3),
+        ("/options/port_forward", option(), 1),
+        ("/options/timeouts", option(), 4),
+        ("/cli_only/all", json!("--bogus"), 4),
         ("/cli_only/exec", json!("--bogus"), 1),
         ("/cli_only/attach", json!("--bogus"), 1),
         ("/cli_only/logs", json!("--bogus"), 1),
+        ("/cli_only/port_forward", json!("--bogus"), 1),
     ] {
         let mut api = read("vectors/api.json");
         let list = api.pointer_mut(pointer).unwrap().as_array_mut().unwrap();
@@ -104,6 +106,7 @@ fn named(line: &str) -> Option<(String, Option<String>)> {
 fn differences(api: &Value, verb: &str, flags: &Flags) -> Vec<String> {
     // `run` of the modules is `exec` to its end.
     let run = (verb == "exec").then_some("run");
+    let verb = &*verb.replace('-', "_");
     let mut wrong = Vec::new();
     let mut known = Vec::new();
     for option in ["connect", verb, "timeouts"]
@@ -112,16 +115,15 @@ fn differences(api: &Value, verb: &str, flags: &Flags) -> Vec<String> {
         .flat_map(|table| api["options"][table].as_array().unwrap())
     {
         let Some(flag) = flag(option) else { continue };
-        // Limits of a session mean nothing to logs, and some have another default.
-        let of_logs = &api["logs_timeouts"][option["name"].as_str().unwrap()];
-        let default = match of_logs {
+        // Some limits have another default for logs, and for ports.
+        let own = &api[format!("{verb}_timeouts")][option["name"].as_str().unwrap()];
+        let default = match own {
             Value::Null => &option["default"],
-            _ if verb != "logs" => &option["default"],
             default => default,
         };
-        let sessions_only = verb == "logs" && SESSIONS_ONLY.contains(&&*flag);
+        let of_sessions = SESSIONS_ONLY.contains(&(verb, &*flag));
         match flags.get(&flag) {
-            None if sessions_only => continue,
+            None if of_sessions => continue,
             None => wrong.push(format!("{flag} is in the table only")),
             // Words such as "the annotated one" explain an absent value.
             Some(Some(said)) if !default.is_null() => {
@@ -149,11 +151,19 @@ fn differences(api: &Value, verb: &str, flags: &Flags) -> Vec<String> {
     wrong
 }
 
-/// The limits that logs have not.
-const SESSIONS_ONLY: [&str; 2] = ["--timeout", "--stall-timeout"];
+/// The limits that a verb has not.
+const SESSIONS_ONLY: [(&str, &str); 3] = [
+    ("logs", "--timeout"),
+    ("logs", "--stall-timeout"),
+    ("port_forward", "--timeout"),
+];
 
-/// Writes a default as help does: seconds as `5s` or `30m`.
+/// Writes a default as help does: seconds as `5s` or `30m`, lists with commas.
 fn spelled(default: &Value) -> String {
+    if let Some(list) = default.as_array() {
+        let words = list.iter().filter_map(Value::as_str);
+        return words.collect::<Vec<_>>().join(",");
+    }
     match default.as_u64() {
         Some(seconds) if seconds % 60 == 0 => format!("{}m", seconds / 60),
         Some(seconds) => format!("{seconds}s"),

@@ -12,6 +12,7 @@ mod bad_input;
 mod cuts;
 mod faults;
 mod flags;
+mod forward;
 mod hops;
 mod judge;
 mod local;

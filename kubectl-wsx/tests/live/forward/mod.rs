@@ -5,12 +5,14 @@
 //! - `here`: this machine: ports, sockets, files, commands, signals
 //! - `losses`: sessions and pods that go; `soak`: very many connections
 //! - `beside`: kubectl and wsx with the same command lines
+//! - `scenarios`: what every front must make of a port-forward
 
 mod bad_input;
 mod beside;
 mod cases;
 mod here;
 mod losses;
+mod scenarios;
 mod soak;
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
