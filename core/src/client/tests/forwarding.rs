@@ -203,7 +203,9 @@ async fn a_service_listens_on_its_own_ports_and_tells_those_of_the_pod() {
     let cluster = Cluster::new(vec![ready("web-0", "a")]);
     let (server, home) = cluster.serve().await;
     let client = home.client().await.unwrap();
-    let texts = ["80", "8081:http", ":80"].map(str::to_owned).to_vec();
+    let texts = ["80", "8081:http", ":80", "http"]
+        .map(str::to_owned)
+        .to_vec();
     let way = client.way("svc/web", texts, &short()).await.unwrap();
     let numbers = way.choose(None).await.unwrap().numbers;
     let wanted = way.wanted(&numbers);
@@ -211,7 +213,10 @@ async fn a_service_listens_on_its_own_ports_and_tells_those_of_the_pod() {
         .iter()
         .map(|it| (it.remote, it.local, it.number))
         .collect();
-    assert_eq!(wanted, [(0, 80, 8080), (1, 8081, 8080), (2, 0, 8080)]);
+    assert_eq!(
+        wanted,
+        [(0, 80, 8080), (1, 8081, 8080), (2, 0, 8080), (3, 80, 8080)]
+    );
     assert_eq!(way.wanted(&numbers)[0].target, "service/web");
     way.open(0, None).await.unwrap();
     let lines = server.lines();

@@ -14,7 +14,7 @@ use super::{Home, Told};
 use crate::client::forward::Way;
 use crate::error::ErrorKind;
 use crate::protocol::portforward::{Balance, ForwardOptions};
-use crate::session::forward::{Opened, Route as _};
+use crate::session::forward::{Opened, Route as _, Unopened};
 
 /// Nothing here takes longer.
 const LONG: Duration = Duration::from_secs(30);
@@ -289,6 +289,32 @@ async fn a_server_that_is_away_is_knocked_at_and_no_pod_is_given_up_meanwhile() 
         begin.elapsed()
     );
     drop(server);
+}
+
+#[tokio::test]
+async fn the_wait_for_a_pod_does_not_run_while_the_server_is_away() {
+    let options = short().wait(Duration::from_secs(5));
+    let cluster = Cluster::new(vec![ready("web-0", "a")]);
+    let Scene {
+        cluster,
+        server,
+        way,
+        ..
+    } = scene(cluster, "deploy/web", &options).await;
+    let opened = way.open(0, None).await.unwrap();
+    watched(&server).await;
+    cluster.tell("DELETED", &ready("web-0", "a"));
+    assert_eq!(why(opened).await, "pod web-0 is gone");
+    drop(server);
+    for _ in 0..2 {
+        let unopened = timeout(LONG, way.open(0, None)).await.unwrap();
+        let Unopened { error, lasting } = unopened.err().unwrap();
+        assert_eq!((lasting, error.kind()), (false, ErrorKind::Lost));
+        assert_eq!(error.to_string(), "the server cannot be reached");
+        pause();
+        advance(Duration::from_secs(10)).await;
+        resume();
+    }
 }
 
 #[tokio::test]
