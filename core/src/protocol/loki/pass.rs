@@ -71,8 +71,9 @@ impl Pass {
         let Some(last) = last.filter(|_| full) else {
             return Turn::Finished;
         };
-        if last > self.cursor {
-            self.cursor = last;
+        // Behind the page stands the cursor where some of it was skipped.
+        if last != self.cursor {
+            self.cursor = self.cursor.max(last);
             self.limit = page.min(self.most);
             return Turn::Next;
         }

@@ -67,6 +67,8 @@ pub struct Tail {
 
 /// The age at which a tail is replaced, while none was ever ended by Loki: before its usual hour.
 const LIFETIME: Duration = Duration::from_secs(61 * 60);
+/// The shortest life of a tail that Loki's configuration explains.
+const SHORTEST: Duration = Duration::from_secs(2);
 /// A tail that is this old and has brought nothing has no history.
 const NO_HISTORY: Duration = Duration::from_secs(10);
 /// The most bytes that are held back while a catch-up goes on; more goes out of order.
@@ -132,11 +134,7 @@ impl Tail {
         if self.socket.id != id {
             return;
         }
-        let age = self
-            .socket
-            .opened
-            .map_or(Duration::ZERO, |opened| now.elapsed.saturating_sub(opened));
-        if !self.begun && age >= NO_HISTORY {
+        if !self.begun && self.socket.age(now) >= NO_HISTORY {
             self.begun = true;
             self.verify_at = now.elapsed;
             self.edge = self
@@ -163,13 +161,10 @@ impl Tail {
         if let Some(dropped) = message.dropped {
             self.steps.push_back(Step::Tell(Notice::Dropped(dropped)));
             let known = self.window.known_from();
-            if dropped.from < known && self.options.start < known {
-                let from = dropped.from.max(self.options.start);
-                self.gap(
-                    from,
-                    known.min(dropped.to.saturating_add(1)),
-                    Why::Forgotten,
-                );
+            let from = dropped.from.max(self.options.start);
+            let to = known.min(dropped.to.saturating_add(1));
+            if from < to {
+                self.gap(from, to, Why::Forgotten);
             }
             self.fall_behind(self.wanted().min(dropped.from), now);
         }
@@ -199,14 +194,18 @@ impl Tail {
         if self.ended || self.socket.id != id {
             return;
         }
-        if ending == Ending::Planned
-            && let Some(opened) = self.socket.opened
-        {
-            self.lifetime = now.elapsed.saturating_sub(opened);
+        let age = self.socket.age(now);
+        let retry = match ending {
+            // Who ends each tail at once is not asked for the next one at once.
+            Ending::Planned if age < SHORTEST => Retry::BackOff,
+            _ => ending.retry(),
+        };
+        if ending == Ending::Planned {
+            self.lifetime = age.max(SHORTEST);
         }
         // What was held back is counted for the tail that brought it.
         self.spill(now);
-        if ending.retry() == Retry::Never {
+        if retry == Retry::Never {
             self.ended = true;
             self.steps.push_back(Step::Ended(ending));
             return;
@@ -214,7 +213,7 @@ impl Tail {
         self.lost_at.get_or_insert(now.elapsed);
         self.socket = match self.next.take() {
             Some(next) => next,
-            None => self.open(ending.retry(), now),
+            None => self.open(retry, now),
         };
     }
 
@@ -233,20 +232,30 @@ impl Tail {
             entries.len(),
             entries.last().map(|entry| entry.timestamp_ns),
         );
+        let mut skipped = false;
         for entry in entries {
+            let time = entry.timestamp_ns;
+            if time < pass.cursor.max(self.window.overflowed()) {
+                // The page itself has driven out what it is compared with.
+                skipped |= time >= pass.cursor;
+                continue;
+            }
             let key = Key::new(&entry);
             let count = counts.entry(key).or_default();
             *count += 1;
-            let known = pass.cursor.max(self.window.overflowed());
-            if entry.timestamp_ns >= known && self.window.stored(key, *count) {
+            if self.window.stored(key, *count) {
                 self.caught_up += u64::from(pass.purpose == Purpose::CatchUp);
-                self.steps
-                    .push_back(Step::Show(entry, pass.purpose.origin()));
+                let show = Step::Show(entry, pass.purpose.origin());
+                self.steps.push_back(show);
             }
         }
+        if skipped {
+            self.skip_forgotten(&mut pass);
+        }
         let turn = pass.turn(length, last, self.options.page);
-        // The page itself may have driven out what it is compared with.
-        self.skip_forgotten(&mut pass);
+        if turn != Turn::Finished {
+            self.skip_forgotten(&mut pass);
+        }
         match turn {
             Turn::Crowded(time) => {
                 self.gap(time, time.saturating_add(1), Why::Crowded);
@@ -261,8 +270,7 @@ impl Tail {
     /// Returns when to call [`tick`](Self::tick) at the latest, by [`Now::elapsed`].
     #[must_use]
     pub fn deadline(&self) -> Option<Duration> {
-        let verify = (self.options.verify.is_some() && self.is_steady()).then_some(self.verify_at);
-        self.renewal().into_iter().chain(verify).min()
+        self.renewal().into_iter().chain(self.verify_due()).min()
     }
 
     /// Time has passed.
@@ -270,13 +278,10 @@ impl Tail {
         if self.renewal().is_some_and(|at| now.elapsed >= at) {
             self.next = Some(self.open(Retry::AtOnce, now));
         }
-        let Some(interval) = self.options.verify.filter(|_| self.is_steady()) else {
-            return;
-        };
-        if now.elapsed < self.verify_at && !self.window.is_nearly_full() {
+        if self.verify_due().is_none_or(|at| now.elapsed < at) {
             return;
         }
-        self.verify_at = now.elapsed + interval;
+        self.verify_at = now.elapsed + self.options.verify.unwrap_or_default();
         let end = now.server.saturating_sub(nanoseconds(self.options.settle));
         let from = self.verified.max(self.window.known_from());
         if self.window.overflowed() > self.verified {
@@ -313,6 +318,15 @@ impl Tail {
         let wanted = self.is_steady() && self.next.is_none() && self.renew;
         let opened = self.socket.opened.filter(|_| wanted)?;
         Some(opened + self.lifetime / 10 * 9)
+    }
+
+    /// When to look for what is missing: earlier where the window will soon not reach back that far.
+    fn verify_due(&self) -> Option<Duration> {
+        let interval = self.options.verify.filter(|_| self.is_steady())?;
+        Some(match self.window.is_nearly_full() {
+            true => self.verify_at.saturating_sub(interval / 6 * 5),
+            false => self.verify_at,
+        })
     }
 
     /// From where on entries may be missing.
@@ -514,6 +528,11 @@ impl Socket {
             seen: HashSet::new(),
             oldest: i64::MAX,
         }
+    }
+
+    fn age(&self, now: Now) -> Duration {
+        self.opened
+            .map_or(Duration::ZERO, |opened| now.elapsed.saturating_sub(opened))
     }
 }
 

@@ -480,3 +480,70 @@ fn a_flood_with_one_key_each_stays_within_its_memory() {
         assert_eq!(court.steps().len(), 1);
     }
 }
+
+#[test]
+fn who_ends_each_tail_at_once_is_not_asked_at_once() {
+    let (mut court, id) = Court::open(|_| {});
+    court.tail.closed(id, Ending::Planned, at(1));
+    assert_eq!(court.steps(), ["open from 0, 1, BackOff"]);
+    let id = court.id.unwrap();
+    court.tail.opened(id, at(2));
+    court.tail.frame(id, at(2));
+    court.steps();
+    court.reply(&[], at(2));
+    assert_eq!(court.tail.deadline(), Some(Duration::from_millis(3800)));
+}
+
+#[test]
+fn a_window_that_fills_is_checked_earlier_but_not_all_the_time() {
+    let (mut court, id) = Court::open(|options| {
+        options.capacity = 100;
+        options.verify = Some(Duration::from_secs(30));
+    });
+    court.tail.tick(at(0));
+    for second in 1..90 {
+        court.tail.message(
+            id,
+            message(&[entry(second / 9, &second.to_string())]),
+            at(second / 9),
+        );
+    }
+    court.steps();
+    assert_eq!(court.tail.deadline(), Some(Duration::from_secs(5)));
+    court.tail.tick(at(15));
+    assert_eq!(court.steps(), ["query 0 to 5, 5000, AtOnce"]);
+    court.reply(&[], at(15));
+    assert_eq!(court.tail.deadline(), Some(Duration::from_secs(20)));
+}
+
+#[test]
+fn what_was_dropped_long_ago_is_a_gap() {
+    let (mut court, id) = Court::open(|_| {});
+    for hour in 1..10 {
+        court
+            .tail
+            .message(id, message(&[entry(hour * 3600, "a")]), at(hour * 3600));
+    }
+    court.steps();
+    for (from, to, told) in [
+        (i64::MIN, i64::MAX, true),
+        (START - 9, START - 1, false),
+        (START, START, true),
+    ] {
+        let dropped = Some(Dropped { count: 1, from, to });
+        court.tail.message(
+            id,
+            TailMessage {
+                dropped,
+                entries: vec![],
+            },
+            at(9 * 3600),
+        );
+        let gaps = court
+            .steps()
+            .iter()
+            .filter(|step| step.starts_with("gap 0 to "))
+            .count();
+        assert_eq!(gaps, usize::from(told), "{from} to {to}");
+    }
+}
