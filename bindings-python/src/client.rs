@@ -18,6 +18,7 @@ use wsx_core::{
 
 use crate::bridge::{Local, bridge};
 use crate::failure::{Failure, guarded};
+use crate::forward_options;
 use crate::log_options::LogsOptions;
 use crate::notifier::Message;
 use crate::operation::{Operation, Value, begin};
@@ -182,6 +183,25 @@ impl Client {
         })
     }
 
+    /// Begins to forward ports of `target`.
+    fn port_forward(
+        &self,
+        py: Python<'_>,
+        target: String,
+        ports: Vec<String>,
+        options: forward_options::Options,
+    ) -> PyResult<Operation> {
+        guarded(py, || {
+            let client = self.0.get(py)?.clone();
+            let options = options.read(py)?;
+            begin(py, async move {
+                let half_close = options.half_close;
+                let forward = client.port_forward(&target, ports, options).await?;
+                Ok(Value::PortForward(forward, half_close))
+            })
+        })
+    }
+
     /// Begins to run a command to its end; `limit` bounds the bytes of output that are kept.
     #[pyo3(signature = (target, command, options, input=None, limit=None))]
     fn run(
@@ -273,6 +293,10 @@ impl Timeouts {
 
     pub(crate) fn pod_running(&self) -> Result<Option<Duration>, Error> {
         seconds("pod_running", self.pod_running)
+    }
+
+    pub(crate) fn has_total(&self) -> bool {
+        self.total.is_some()
     }
 
     /// Returns the name of a limit that only processes have.

@@ -7,9 +7,10 @@
 //! - `door`: how event loops are woken
 //! - `notifier`: the one thread that enters the interpreter: notices, event loops without a door
 //! - `waiter`: who waits for what: an event loop's future, or a thread
-//! - `operation`: things done once: connect, exec, run, logs, wait
-//! - `client`, `process`, `stream`, `logs`: the things themselves
+//! - `operation`: things done once: connect, exec, run, logs, port_forward, wait
+//! - `client`, `process`, `stream`, `logs`, `forward`, `forward_stream`: the things themselves
 //! - `log_options`, `log_values`: what is asked of logs, and what comes of them
+//! - `forward_options`, `forward_values`: the same of port-forwards
 //! - `failure`: errors as Python sees them
 //!
 //! No thread of the runtime ever waits for the interpreter: they mark a waiter, which never blocks,
@@ -21,6 +22,10 @@ mod bridge;
 mod client;
 mod door;
 mod failure;
+mod forward;
+mod forward_options;
+mod forward_stream;
+mod forward_values;
 mod log_options;
 mod log_values;
 mod logs;
@@ -40,6 +45,10 @@ mod _native {
     #[pymodule_export]
     use crate::door::Door;
     #[pymodule_export]
+    use crate::forward::PortForward;
+    #[pymodule_export]
+    use crate::forward_stream::Connection;
+    #[pymodule_export]
     use crate::logs::Logs;
     #[pymodule_export]
     use crate::notifier::flush;
@@ -57,6 +66,8 @@ mod _native {
         module.add("KINDS", crate::failure::kinds(module.py())?)?;
         module.add("DEFAULTS", crate::client::defaults(module.py())?)?;
         module.add("LOG_DEFAULTS", crate::log_options::defaults(module.py())?)?;
+        let forward = crate::forward_options::defaults(module.py())?;
+        module.add("FORWARD_DEFAULTS", forward)?;
         #[cfg(debug_assertions)]
         module.setattr(
             "_defect",

@@ -1,4 +1,4 @@
-//! Things that are done once: connect, exec, run, logs, wait.
+//! Things that are done once: connect, exec, run, logs, port_forward, wait.
 //!
 //! Lives here: running them on the runtime, taking the result. Never here: what they do.
 
@@ -10,11 +10,13 @@ use futures_util::FutureExt as _;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use tokio::task::AbortHandle;
-use wsx_core::{Completed, Error, ErrorKind, ExitStatus, LogEnd};
+use wsx_core::{Completed, Error, ErrorKind, ExitStatus, ForwardStream, HalfClose, LogEnd};
 
 use crate::bridge::{Local, bridge, lock};
 use crate::client::Client;
 use crate::failure::{Failure, guarded};
+use crate::forward::PortForward;
+use crate::forward_stream::{Connection, Lingering};
 use crate::log_values;
 use crate::logs::Logs;
 use crate::process::Process;
@@ -24,8 +26,11 @@ use crate::waiter::{Signal, Waiter};
 pub(crate) enum Value {
     Client(wsx_core::Client),
     Completed(Completed),
+    Connection(ForwardStream, Arc<Lingering>),
     LogEnd(LogEnd),
     Logs(wsx_core::Logs),
+    Nothing,
+    PortForward(wsx_core::PortForward, HalfClose),
     Process(wsx_core::Process),
     Status(ExitStatus),
     Text(String),
@@ -124,6 +129,15 @@ impl Value {
             Self::Client(client) => Bound::new(py, Client::new(client))?.into_any().unbind(),
             Self::LogEnd(end) => log_values::pair(end).into_pyobject(py)?.into_any().unbind(),
             Self::Logs(logs) => Bound::new(py, Logs::new(py, logs)?)?.into_any().unbind(),
+            Self::Connection(stream, lingering) => {
+                let connection = Connection::new(py, stream, lingering)?;
+                Bound::new(py, connection)?.into_any().unbind()
+            }
+            Self::Nothing => py.None(),
+            Self::PortForward(forward, half_close) => {
+                let forward = PortForward::new(py, forward, half_close)?;
+                Bound::new(py, forward)?.into_any().unbind()
+            }
             Self::Process(process) => {
                 let process = Process::new(py, process)?;
                 Bound::new(py, process)?.into_any().unbind()

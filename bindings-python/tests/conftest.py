@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import urllib.request
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,8 +20,8 @@ TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 EMBEDDED = TARGET / "debug/wsx-test-cluster"
 
 
-class Log:
-    """A log of the embedded cluster."""
+class Arranged:
+    """Something of the embedded cluster that changes on demand (tests/README.md)."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -30,6 +31,10 @@ class Log:
         request = urllib.request.Request(self._url, json.dumps(words).encode())
         with urllib.request.urlopen(request, timeout=20) as answer:
             return json.loads(answer.read())[0]
+
+
+class Log(Arranged):
+    """A log."""
 
     def write(self, *lines: str) -> None:
         self.run(write=[{"text": line} for line in lines])
@@ -55,10 +60,20 @@ class Cluster:
         return count
 
     def log(self, pod: str, container: str = "app", namespace: str = "default") -> Log:
-        """Leads to a log that changes on demand (tests/README.md)."""
+        """Leads to a log."""
+        return Log(f"{self._server()}/__wsx/log/{namespace}/{pod}/{container}")
+
+    def ports(self, pod: str, namespace: str = "default", **words: Any) -> Arranged:
+        """Leads to the ports of a pod, after doing what the words say."""
+        ports = Arranged(f"{self._server()}/__wsx/forward/{namespace}/{pod}")
+        if words:
+            ports.run(**words)
+        return ports
+
+    def _server(self) -> str:
         clusters = json.loads(Path(self.kubeconfig).read_text())["clusters"]
-        server = next(each["cluster"]["server"] for each in clusters if each["name"] == "plain")
-        return Log(f"{server}/__wsx/log/{namespace}/{pod}/{container}")
+        server: str = next(each["cluster"]["server"] for each in clusters if each["name"] == "plain")
+        return server
 
     def order(self, command: str) -> None:
         """Tells the real cluster what to do (tests/real/README.md), and waits for it."""
@@ -85,6 +100,19 @@ def cluster() -> Iterator[Cluster]:
     cluster = Cluster(EMBEDDED)
     yield cluster
     cluster.end()
+
+
+@pytest.fixture
+def pod(request: pytest.FixtureRequest) -> str:
+    """A name for a pod that only this test has."""
+    name = "".join(each if each.isalnum() else "-" for each in request.node.name.lower())
+    return f"{name.removeprefix('test-')[:40]}-{zlib.crc32(request.node.name.encode())}"
+
+
+@pytest.fixture
+def ports(cluster: Cluster, pod: str) -> Arranged:
+    """The ports of that pod, which runs."""
+    return cluster.ports(pod, create={})
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 
-from conftest import ROOT, Cluster
+from conftest import ROOT, Arranged, Cluster
 
 EXAMPLES = ROOT / "bindings-python/examples"
 
@@ -43,3 +43,14 @@ def test_follow_many(cluster: Cluster) -> None:
     running.send_signal(signal.SIGINT)
     assert running.communicate(timeout=10) == (b"", b"")
     assert running.returncode == 0
+
+
+def test_forward_http(cluster: Cluster, ports: Arranged, pod: str) -> None:
+    environment = {**os.environ, "KUBECONFIG": cluster.kubeconfig}
+    command = [sys.executable, str(EXAMPLES / "forward_http.py"), pod, "http", "/", "/nothing", "/bytes?n=0"]
+    ended = subprocess.run(command, env=environment, capture_output=True, timeout=20)
+    lines = ended.stdout.decode().splitlines()
+    assert lines[0] == f"/: 200 {pod}" and lines[1] == "/nothing: 404 not here" and lines[-1] == "/bytes?n=0: 200 "
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    ended = subprocess.run([*command[:-2], "/reset?n=9&of=99"], env=environment, capture_output=True, timeout=20)
+    assert ended.returncode == 1 and ended.stderr.startswith(b"the connection to port http was cut\nwhy: ")

@@ -41,7 +41,7 @@ def members(cls: Any) -> Found:
 def parameters(function: Any) -> Found:
     """The options of a method, with their defaults."""
     found = inspect.signature(function).parameters.values()
-    return {each.name: each.default for each in found if each.name not in ("self", "target", "command")}
+    return {each.name: each.default for each in found if each.name not in ("self", "target", "command", "ports")}
 
 
 def bases(name: Any) -> tuple[type, ...]:
@@ -64,9 +64,10 @@ def differences(api: Any) -> list[str]:
             listed = [name for part in ("static", "methods", "properties") for name in entry.get(part, [])]
             listed += api["python_only"].get(name, [])
             compare(each, dict.fromkeys(map(python, listed)), members(getattr(kubectl_wsx, each, object)))
-    for method in ("connect", "exec", "attach", "logs", "run"):
+    for method in ("connect", "exec", "attach", "logs", "port_forward", "run"):
         table = {each["name"]: each["default"] for each in api["options"][method]}
         table |= dict.fromkeys(api["python_only"].get(method, []))
+        table = {name: tuple(default) if isinstance(default, list) else default for name, default in table.items()}
         table = {name: SAME.get((name, default), default) for name, default in table.items()}
         for client in api["classes"]["Client"]["python"]:
             compare(f"{client}.{method}", table, parameters(getattr(getattr(kubectl_wsx, client), method)))
@@ -75,6 +76,8 @@ def differences(api: Any) -> list[str]:
     compare("default of the core", limits, _native.DEFAULTS)
     others = {name: api["logs_timeouts"].get(name, limits[name]) for name in limits if name not in ("total", "stall")}
     compare("default of logs", others, _native.LOG_DEFAULTS)
+    others = {name: api["port_forward_timeouts"].get(name, limits[name]) for name in limits if name != "total"}
+    compare("default of port-forwards", others, _native.FORWARD_DEFAULTS)
     compare(
         "kind",
         {each["name"]: (each["python"], bases(each["also"])) for each in api["kinds"]},
@@ -97,6 +100,7 @@ LISTS = [
     "options exec",
     "options attach",
     "options logs",
+    "options port_forward",
     "options run",
     "options timeouts",
     "classes Client methods",
@@ -104,6 +108,11 @@ LISTS = [
     "classes Process methods",
     "classes Process properties",
     "classes Logs methods",
+    "classes PortForward methods",
+    "classes PortForward properties",
+    "classes ForwardedPort properties",
+    "classes ForwardEvent properties",
+    "classes ForwardReport properties",
     "classes LogSource properties",
     "classes LogLine properties",
     "classes LogEvent properties",
@@ -133,11 +142,12 @@ def test_a_bogus_class_and_another_default_are_noticed() -> None:
     api["classes"]["Bogus"] = {"python": ["Bogus"], "methods": ["run"]}
     api["options"]["attach"][2]["default"] = True
     api["logs_timeouts"]["pod_running"] = 21
-    assert len(differences(api)) == 4  # one default for each of two clients
+    api["port_forward_timeouts"]["stall"] = 301
+    assert len(differences(api)) == 5  # one default for each of two clients
 
 
 def test_both_clients_have_the_same_signatures() -> None:
-    for name in ("AsyncClient", "AsyncLogs", "AsyncProcess", "AsyncReader", "AsyncWriter"):
+    for name in ("AsyncClient", "AsyncLogs", "AsyncPortForward", "AsyncProcess", "AsyncReader", "AsyncWriter"):
         one, other = getattr(kubectl_wsx, name), getattr(kubectl_wsx, name.removeprefix("Async"))
         for method in (name for name in dir(other) if not name.startswith("_")):
             if inspect.isfunction(getattr(other, method)):
@@ -154,7 +164,7 @@ def test_may_have_started_is_that_of_the_vectors() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_errors_survive_pickle_and_copy(kind: str) -> None:
-    facts = dict(why="w", remedies=("r",), http_status=403, reason="R", close_code=1001)
+    facts: Found = dict(why="w", remedies=("r",), http_status=403, reason="R", close_code=1001)
     error = errors.make(kind, "m", **facts, stdout_bytes=1, stderr_bytes=2, stdout=b"o", stderr=b"e")
     if isinstance(error, ExitError):
         error.returncode, error.cmd = 3, ["false"]

@@ -1,4 +1,4 @@
-"""Commands and logs in Kubernetes pods, from Python: never a false success, never a silent loss, never a hang.
+"""Commands, logs and ports of Kubernetes pods, from Python: never a false success, never a silent loss, never a hang.
 
 `AsyncClient` is for asyncio, `Client` for threads; both have the same methods.
 
@@ -10,11 +10,15 @@ A code other than 0 is a value. A connection that breaks is an error (`Connectio
 """
 
 from ._async import AsyncClient, AsyncProcess, AsyncReader, AsyncWriter
+from ._async_forward import AsyncPortForward
 from ._async_logs import AsyncLogs
 from ._blocking import Client, Process, Reader, Writer
+from ._blocking_forward import PortForward
 from ._blocking_logs import Logs
+from ._forward_values import ForwardedPort, ForwardEvent, ForwardReport
 from ._log_values import LogEnd, LogEvent, LogLine, LogReport, LogSource
 from ._options import DEVNULL, PIPE, STDOUT, CompletedProcess, ExitStatus, Timeouts
+from ._socket import ForwardSocket
 from .errors import (
     AuthError,
     ClosedError,
@@ -40,6 +44,7 @@ __all__ = [
     "STDOUT",
     "AsyncClient",
     "AsyncLogs",
+    "AsyncPortForward",
     "AsyncProcess",
     "AsyncReader",
     "AsyncWriter",
@@ -52,6 +57,10 @@ __all__ = [
     "ExitError",
     "ExitStatus",
     "ForbiddenError",
+    "ForwardEvent",
+    "ForwardReport",
+    "ForwardSocket",
+    "ForwardedPort",
     "InternalError",
     "InvalidError",
     "LocalIoError",
@@ -63,6 +72,7 @@ __all__ = [
     "Logs",
     "NotFoundError",
     "NotStartedError",
+    "PortForward",
     "Process",
     "ProtocolError",
     "Reader",

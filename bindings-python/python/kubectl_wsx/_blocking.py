@@ -4,11 +4,24 @@ from __future__ import annotations
 
 import codecs
 from collections import deque
+from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from . import _native
+from ._blocking_forward import PortForward
 from ._blocking_logs import Logs
+from ._forward_values import (
+    Balance,
+    ForwardOptions,
+    ForwardProtocol,
+    HalfClose,
+    OnConflict,
+    Reconnect,
+    addresses,
+    tries,
+    wanted_ports,
+)
 from ._kubernetes import refresh
 from ._log_values import LogProtocol, LogsOptions, OnEvent, point
 from ._options import (
@@ -381,6 +394,59 @@ class Client(ClientBase):
         self._logs.add(logs)
         return logs
 
+    def port_forward(
+        self,
+        target: str,
+        *ports: int | str,
+        namespace: str | None = None,
+        address: Sequence[str] = ("localhost",),
+        balance: Balance | None = None,
+        half_close: HalfClose = "auto",
+        hold: float = 5,
+        on_conflict: OnConflict = "fail",
+        protocol: ForwardProtocol = "auto",
+        reconnect: Reconnect = "auto",
+        require_ready: bool = True,
+        sessions: int = 1,
+        unix: Path | None = None,
+        wait: float = 60,
+        timeouts: Timeouts | None = None,
+    ) -> PortForward:
+        """Forwards local ports to ports of `target`, "POD" or "TYPE/NAME": 80, "8080:80", ":http" (any local port).
+
+        It goes on until it is closed: a lost session is replaced (`reconnect`: "auto", "never", or so many failures
+        in a row), and so is a pod, by a ready one of the target or the next one of its name, within `wait` seconds;
+        a connection that comes meanwhile is held for `hold` seconds. A connection that is cut is reset, never ended.
+        It listens at `address`, with [] not at all, or at the Unix socket `unix`; what is in use is an error that
+        names the holder, or another port is taken (`on_conflict`). `balance` uses all pods of the target, `sessions`
+        spreads connections over so many WebSockets. `half_close` says when the pod learns that a local side sends no
+        more: once it is quiet for 1 s, when it has ended ("hold"), or at once ("pass"), which cuts long replies.
+        Of `timeouts`, all but `total` are for port-forwards: `keepalive_timeout` is 15, `stall` 300.
+
+        Raises `NotFoundError`, `ForbiddenError`, ... as the server says, `NotStartedError` when no pod may be used in
+        time or a port cannot be listened on, `UnsupportedError` for UDP.
+        """
+        options = ForwardOptions(
+            address=addresses(address),
+            balance=balance,
+            half_close=half_close,
+            hold=hold,
+            namespace=namespace,
+            on_conflict=on_conflict,
+            protocol=protocol,
+            reconnect=tries(reconnect),
+            require_ready=require_ready,
+            sessions=sessions,
+            timeouts=timeouts,
+            unix=unix,
+            wait=wait,
+        )
+        names = wanted_ports(ports)
+        self._renew()
+        forward = PortForward(self._block(self._forward(target, names, options)), target, names, self._tell)
+        self._forwards.add(forward)
+        return forward
+
     @overload
     def run(
         self,
@@ -467,7 +533,7 @@ class Client(ClientBase):
         return self._block(self._version())
 
     def close(self) -> None:
-        """Closes the client, all its processes and logs. Again does nothing."""
+        """Closes the client, all its processes, logs and port-forwards. Again does nothing."""
         self._block(self._end())
 
     def _started(self, native: _native.Process, target: str, stdin: Input, options: ExecOptions) -> Process:

@@ -11,6 +11,8 @@ from contextlib import ExitStack, suppress
 from typing import IO, Any, TypeVar
 
 from . import _native
+from ._forward import PortForwardBase
+from ._forward_values import ForwardOptions
 from ._kubernetes import options_of
 from ._log_values import LogsOptions
 from ._logs import LogsBase
@@ -178,6 +180,7 @@ class ClientBase:
         self._closed = True
         self._processes: weakref.WeakSet[ProcessBase] = weakref.WeakSet()
         self._logs: weakref.WeakSet[LogsBase] = weakref.WeakSet()
+        self._forwards: weakref.WeakSet[PortForwardBase] = weakref.WeakSet()
 
     @property
     def namespace(self) -> str:
@@ -225,6 +228,10 @@ class ClientBase:
         logs: _native.Logs = yield from finished(self._entered().logs(target, options))
         return logs
 
+    def _forward(self, target: str, ports: list[str], options: ForwardOptions) -> Steps[_native.PortForward]:
+        forward: _native.PortForward = yield from finished(self._entered().port_forward(target, ports, options))
+        return forward
+
     def _run(
         self, target: str, command: Command, options: ExecOptions, input: Buffer | None, limit: int | None
     ) -> Steps[tuple[int, str, bytes, bytes]]:
@@ -239,6 +246,16 @@ class ClientBase:
         processes = [process for process in self._processes if not process._closed]
         for process in processes:
             process._native.close()
+        forwards = [forward for forward in self._forwards if not forward._closed]
+        try:
+            for forward in forwards:
+                forward._closed = True
+                yield from forward._idle()
+        finally:
+            for forward in forwards:
+                forward._native.close()
+        for forward in forwards:
+            yield from forward._end()
         for process in processes:
             yield from process._end()
         self._native = None
