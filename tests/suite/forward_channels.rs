@@ -47,6 +47,7 @@ fn the_offer_and_the_version_decide() {
         ("v1.28", swapped, &channels),
         ("v1.28", TUNNEL, &(403, None)),
         ("v1.35", "v5.channel.k8s.io", &(403, None)),
+        ("v1.35", "SPDY/3.1+odd", &(403, None)),
     ] {
         let found = chosen(&cluster, listener, offer, "?ports=7");
         assert_eq!(found, *expected, "{listener} {offer}");
@@ -87,6 +88,12 @@ fn requests_without_sense_are_refused_before_the_websocket() {
     let (status, body) = ask(&cluster, "plain", V4, "?ports=7&ports=x").page();
     let text = "cannot convert to []int32: strconv.ParseUint: parsing \"x\": invalid syntax";
     assert_eq!((status, &parsed(&body)["message"]), (400, &text.into()));
+    let (status, body) = ask(&cluster, "plain", "SPDY/3.1+odd.k8s.io", "").page();
+    let text = "unable to negotiate protocol: client supports [odd.k8s.io], server accepts [portforward.k8s.io]";
+    assert_eq!(
+        (status, &*body),
+        (403, &*format!("unable to upgrade: {text}\n"))
+    );
     let pod = |name: &str| {
         let target = format!("{}?ports=7", target("default", name));
         Raw::upgrade(&cluster, "plain", Some(V4), &target).page()

@@ -83,10 +83,15 @@ pub(crate) fn answer(world: &World, listener: &Listener, request: &Request, pod:
     // apiserver: the tunnel wins wherever it stands in the list.
     let tunnels =
         listener.version.tunnels() && matches!(protocols, Protocols::Both | Protocols::Tunnel);
-    let tunnel = tunnels && offered.iter().any(|name| name.starts_with("SPDY/3.1+"));
-    let (chosen, end) = if tunnel {
-        let known = offered.contains(&TUNNEL).then_some((TUNNEL, Talk::Tunnel));
-        (known, Terminator::ApiServer)
+    let in_tunnels: Vec<&str> = offered
+        .iter()
+        .filter_map(|name| name.strip_prefix("SPDY/3.1+"))
+        .filter(|name| tunnels && name.ends_with(".k8s.io"))
+        .collect();
+    let (chosen, end) = if in_tunnels.contains(&PORT_FORWARD) {
+        (Some((TUNNEL, Talk::Tunnel)), Terminator::ApiServer)
+    } else if !in_tunnels.is_empty() {
+        return refuse(negotiation(&in_tunnels));
     } else {
         // The kubelet reads the ports before anybody looks at the protocol.
         let ports = match ports_of(request) {
@@ -196,8 +201,24 @@ impl Session {
     }
 }
 
+/// The runtime's refusal of what was offered to travel in a tunnel.
+fn negotiation(offered: &[&str]) -> Response {
+    let text = format!(
+        "unable to upgrade: unable to negotiate protocol: client supports [{}], server accepts [{PORT_FORWARD}]\n",
+        offered.join(" ")
+    );
+    let mut response = Response::text(403, text);
+    let accepted = (
+        "X-Accepted-Stream-Protocol-Versions",
+        PORT_FORWARD.to_owned(),
+    );
+    response.extra.push(accepted);
+    response
+}
+
 fn refuse(response: Response) -> Next {
     Next::Answer(Box::new(response))
 }
 
+const PORT_FORWARD: &str = "portforward.k8s.io";
 const TUNNEL: &str = "SPDY/3.1+portforward.k8s.io";
