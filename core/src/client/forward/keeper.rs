@@ -107,6 +107,8 @@ pub(super) struct View {
     pods: Vec<Pod>,
     /// The pods of a service by the name of the slice they are in, where slices may be read.
     slices: Option<HashMap<String, Vec<String>>>,
+    /// How often all of them were looked at.
+    pub(super) looks: u64,
     /// Why the server cannot be reached.
     pub(super) away: Option<String>,
 }
@@ -178,7 +180,10 @@ impl View {
 
     fn hear(&mut self, news: News<Pod>) {
         match news {
-            News::All(pods) => self.pods = pods,
+            News::All(pods) => {
+                self.pods = pods;
+                self.looks += 1;
+            }
             News::Away(why) => self.away = Some(why),
             News::Back => self.away = None,
             News::Changed(pod) => {
@@ -245,6 +250,7 @@ impl Keeper {
             rule,
             pods: known,
             slices: None,
+            looks: 0,
             away: None,
         });
         let doubt = Arc::new(Notify::new());

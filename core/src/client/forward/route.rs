@@ -109,8 +109,10 @@ impl Way {
     /// are in no pod.
     pub(in crate::client) async fn choose(&self, named: Option<&str>) -> Result<Chosen, Unopened> {
         let mut view = self.keeper.view();
+        // How often pods had been looked at, and until when they are once more, at the end of the wait.
+        let mut last = None;
         loop {
-            let (why, away) = {
+            let (why, away, looks) = {
                 let view = view.borrow_and_update();
                 let found = match named {
                     Some(name) => view.usable().find(|pod| pod.metadata.name == name),
@@ -128,7 +130,7 @@ impl Way {
                     return Err(passing(Error::new(ErrorKind::Lost, message)));
                 }
                 self.check_for_ever(view.only())?;
-                (view.why_none(), view.away.clone())
+                (view.why_none(), view.away.clone(), view.looks)
             };
             let deadline = match away {
                 // What is known is old, so that the wait does not run.
@@ -139,11 +141,25 @@ impl Way {
                 }
                 _ => self.waits(&why),
             };
+            let deadline = match last {
+                Some((before, _)) if looks > before => return Err(lasting(self.too_late(why))),
+                Some((_, until)) => until,
+                None => deadline,
+            };
             match timeout_at(deadline, view.changed()).await {
                 Ok(Ok(())) => {}
                 Ok(Err(_)) => {
                     let error = Error::new(ErrorKind::Internal, "nobody looks for pods any more");
                     return Err(lasting(error));
+                }
+                // The watch may have died in silence.
+                Err(_) if last.is_none() => {
+                    self.keeper.doubt();
+                    last = Some((looks, Instant::now() + self.options.limits.connect));
+                }
+                Err(_) if self.had_one() => {
+                    let error = Error::new(ErrorKind::Lost, "the server does not answer");
+                    return Err(passing(error.because("it was asked for the pods")));
                 }
                 Err(_) => return Err(lasting(self.too_late(why))),
             }

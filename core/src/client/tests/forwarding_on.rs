@@ -239,6 +239,10 @@ async fn who_may_not_watch_looks_every_second() {
         let notice = "pods are not watched, but looked at every 1s: Error from server \
                       (Forbidden): cannot watch pods";
         assert_eq!(told.lines(), [notice], "{forbidden:?}");
+        // What is refused is not asked for every second.
+        let is_list = |line: &&String| line.contains("/pods?") && !line.contains("watch=true");
+        let lists = server.lines().iter().filter(is_list).count();
+        assert!(!forbidden.contains(&"list") || lists == 1, "{lists}");
         drop(server);
     }
 }
@@ -452,4 +456,51 @@ async fn a_session_in_place_of_another_has_the_pods_looked_at() {
         way.open(0, None).await.unwrap();
     }
     assert_eq!(lists(), 2);
+}
+
+#[tokio::test]
+async fn before_a_pod_is_given_up_all_are_looked_at_once_more() {
+    let cluster = Cluster::new(vec![ready("web-0", "a")]);
+    let Scene {
+        cluster,
+        server,
+        way,
+        ..
+    } = scene(cluster, "deploy/web", &short()).await;
+    let opened = way.open(0, None).await.unwrap();
+    watched(&server).await;
+    cluster.tell("DELETED", &ready("web-0", "a"));
+    assert_eq!(why(opened).await, "pod web-0 is gone");
+    // The watch does not tell of it.
+    cluster.pods.lock().unwrap().push(ready("web-1", "b"));
+    assert_eq!(way.open(0, None).await.unwrap().pod, "web-1");
+    drop(server);
+}
+
+#[tokio::test]
+async fn no_pod_is_given_up_by_a_server_that_does_not_answer() {
+    let cluster = Cluster::new(vec![ready("web-0", "a")]);
+    let (silent, answering) = (Arc::new(AtomicBool::new(false)), cluster.clone());
+    let is_silent = Arc::clone(&silent);
+    let server = Server::start(move |head| match is_silent.load(Ordering::SeqCst) {
+        true => Reply::Silence,
+        false => answering.answer(head),
+    })
+    .await;
+    let home = Home::new(&server.url(), "", "");
+    let client = home.client().await.unwrap();
+    let limits = short().limits.connect(Duration::from_millis(50));
+    let options = short().limits(limits);
+    let way = client
+        .way("deploy/web", vec!["80".to_owned()], &options)
+        .await
+        .unwrap();
+    let opened = way.open(0, None).await.unwrap();
+    watched(&server).await;
+    silent.store(true, Ordering::SeqCst);
+    cluster.tell("DELETED", &ready("web-0", "a"));
+    assert_eq!(why(opened).await, "pod web-0 is gone");
+    let Unopened { error, lasting } = way.open(0, None).await.err().unwrap();
+    assert_eq!(error.to_string(), "the server does not answer");
+    assert!(!lasting);
 }

@@ -107,6 +107,15 @@ pub(super) struct Watcher<T> {
     pub(super) news: mpsc::Sender<News<T>>,
 }
 
+/// How it went so far.
+#[derive(Default)]
+struct Course {
+    /// Failures in a row.
+    failures: u32,
+    /// Lists are forbidden: the one that is named is asked for by its name.
+    alone: bool,
+}
+
 #[derive(Deserialize)]
 struct Event {
     r#type: String,
@@ -131,10 +140,10 @@ impl<T: Watched> Watcher<T> {
     }
 
     async fn go_on(&self, mut version: Option<String>) -> Result<(), Listeners> {
-        let (mut failures, mut expired, mut told) = (0, 0, false);
+        let (mut course, mut expired, mut told) = (Course::default(), 0, false);
         loop {
             let Some(known) = &mut version else {
-                version = Some(self.list(&mut failures).await?);
+                version = Some(self.list(&mut course).await?);
                 continue;
             };
             let (begin, before) = (Instant::now(), known.clone());
@@ -145,10 +154,10 @@ impl<T: Watched> Watcher<T> {
                     tracing::debug!(%why, "a watch ended");
                     let idle = *known == before && begin.elapsed() < SHORT;
                     expired = 0;
-                    failures = if idle { failures + 1 } else { 0 };
-                    self.tell_trouble(failures, why.clone());
-                    if failures > 0 {
-                        sleep(pause(failures)).await;
+                    course.failures = if idle { course.failures + 1 } else { 0 };
+                    self.tell_trouble(course.failures, why.clone());
+                    if course.failures > 0 {
+                        sleep(pause(course.failures)).await;
                     }
                     if lost {
                         self.outage(why, Instant::now()).await?;
@@ -170,11 +179,11 @@ impl<T: Watched> Watcher<T> {
                             .tell(&Notice::PodsNotWatched { seconds, reason });
                         told = true;
                     }
-                    version = Some(self.poll(&mut failures).await?);
+                    version = Some(self.poll(&mut course).await?);
                 }
                 Over::Refused(_) => {
-                    failures += 1;
-                    sleep(pause(failures)).await;
+                    course.failures += 1;
+                    sleep(pause(course.failures)).await;
                     version = None;
                 }
             }
@@ -182,29 +191,27 @@ impl<T: Watched> Watcher<T> {
     }
 
     /// Lists from time to time, and returns the last version.
-    async fn poll(&self, failures: &mut u32) -> Result<String, Listeners> {
+    async fn poll(&self, course: &mut Course) -> Result<String, Listeners> {
         let begin = Instant::now();
         loop {
             sleep(self.period).await;
-            let version = self.list(failures).await?;
+            let version = self.list(course).await?;
             if begin.elapsed() >= FORBIDDEN {
+                course.alone = false;
                 return Ok(version);
             }
         }
     }
 
     /// Lists until that succeeds.
-    async fn list(&self, failures: &mut u32) -> Result<String, Listeners> {
+    async fn list(&self, course: &mut Course) -> Result<String, Listeners> {
         let connect = self.limits.connect;
         loop {
             let asked = Instant::now();
-            let mut answer = self.selection.list(&self.server, connect).await;
-            if let Err(error) = &answer
-                && error.kind() == ErrorKind::Forbidden
-                && self.selection.name.is_some()
-            {
-                answer = self.selection.get(&self.server, connect).await;
-            }
+            let answer = match course.alone {
+                true => self.selection.get(&self.server, connect).await,
+                false => self.selection.list(&self.server, connect).await,
+            };
             let error = match answer {
                 Ok(list) => {
                     self.tell(News::All(list.items)).await?;
@@ -212,17 +219,22 @@ impl<T: Watched> Watcher<T> {
                 }
                 Err(error) => error,
             };
-            *failures += 1;
-            self.tell_trouble(*failures, error.report());
+            let by_name = self.selection.name.is_some() && !course.alone;
+            if by_name && error.kind() == ErrorKind::Forbidden {
+                course.alone = true;
+                continue;
+            }
+            course.failures += 1;
+            self.tell_trouble(course.failures, error.report());
             let unanswered = error.http_status().is_none();
-            if !unanswered && *failures > REFUSALS && !self.forever {
+            if !unanswered && course.failures > REFUSALS && !self.forever {
                 self.tell(News::Failed(error)).await?;
                 return Err(Listeners);
             }
             if unanswered {
                 self.outage(error.report(), asked).await?;
             }
-            sleep(pause(*failures)).await;
+            sleep(pause(course.failures)).await;
         }
     }
 
