@@ -13,6 +13,7 @@ mod up;
 mod variables;
 mod words;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::stdio::{stderr, stdout};
 use wsx_core::{Client, Error, PortForward};
 
@@ -44,6 +45,9 @@ pub(crate) async fn run(args: Args, globals: &Globals) -> Exit {
 }
 
 async fn forward(plan: Plan, globals: &Globals, signals: &Signals) -> Ending {
+    if plan.command.is_empty() {
+        allow_descriptors();
+    }
     let started = async {
         let mut up = start(&plan, globals).await.map_err(Ending::Failed)?;
         up.announce().await?;
@@ -67,6 +71,19 @@ async fn forward(plan: Plan, globals: &Globals, signals: &Signals) -> Ending {
         up.tell_stats();
     }
     up.despite_output(ending)
+}
+
+/// Allows as many descriptors as the system lets us have: each connection needs one, and shells give
+/// few. A command would inherit that, and old ones cannot deal with it.
+fn allow_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    let all = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    // Where that is refused there are fewer: the listener pauses then, and says so.
+    let raised = setrlimit(Resource::Nofile, all);
+    tracing::debug!(?limit, ?raised, "descriptors");
 }
 
 /// Opens everything that is asked for, or nothing.
