@@ -140,7 +140,7 @@ async fn with_command(up: &mut Up, plan: &Plan, signals: &Signals) -> Ending {
     };
     tokio::select! {
         biased;
-        code = command.ended() => return code.map_or_else(Ending::Failed, Ending::Passed),
+        code = command.ended() => code.map_or_else(Ending::Failed, Ending::Passed),
         error = up.tell() => {
             command.end().await;
             Ending::Lost(error)

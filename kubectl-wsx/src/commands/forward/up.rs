@@ -223,7 +223,9 @@ fn poll(
     let mut events = Vec::new();
     for (index, forward) in forwards.iter_mut().enumerate() {
         if let Poll::Ready(more) = forward.handle.poll_events(cx, &mut events) {
-            over = over.or((!more).then_some(index));
+            if !more {
+                over = over.or(Some(index));
+            }
             batch.extend(events.drain(..).map(|event| (index, event)));
         }
     }

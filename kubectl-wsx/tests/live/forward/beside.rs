@@ -1,14 +1,13 @@
 //! kubectl and wsx run the same command lines (tests/scenarios/kubectl-port-forward.json).
 
-use std::io::{BufReader, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
 use wsx_tests::kubectl::Kubectl;
 
-use super::{Forwarding, LIMIT, read_answer};
+use super::{Forwarding, request};
 use crate::scenario::read;
 use crate::support::{Run, at, cluster, run};
 
@@ -96,7 +95,7 @@ fn run_case(case: &Value, command: &mut Command) -> Came {
     }
     let port = told.first().and_then(|line| local(line));
     for path in case["get"].as_array().into_iter().flatten() {
-        let answer = port.and_then(|port| ask(port, path.as_str().unwrap()));
+        let answer = port.and_then(|port| request(port, path.as_str().unwrap()).ok());
         answers.push(answer);
         told.extend(forward.next_line());
     }
@@ -118,15 +117,6 @@ fn run_case(case: &Value, command: &mut Command) -> Came {
 fn local(line: &str) -> Option<u16> {
     let (address, _) = line.split_once(" -> ")?;
     address.rsplit_once(':')?.1.parse().ok()
-}
-
-/// The body of the answer; nothing where there was none.
-fn ask(port: u16, path: &str) -> Option<Vec<u8>> {
-    let mut stream = BufReader::new(TcpStream::connect(("127.0.0.1", port)).ok()?);
-    stream.get_ref().set_read_timeout(Some(LIMIT)).ok()?;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: pod\r\n\r\n");
-    stream.get_mut().write_all(request.as_bytes()).ok()?;
-    read_answer(&mut stream).ok()
 }
 
 /// Returns what differs although nothing says that it may, or does not although something says so.

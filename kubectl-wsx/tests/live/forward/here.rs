@@ -178,7 +178,7 @@ fn other_signals_end_us_by_themselves() {
 
 #[test]
 fn several_targets_have_their_own_ports_and_lines() {
-    let (cluster, _) = own();
+    let (cluster, _ports) = own();
     let mut forward = Forwarding::on(&cluster, "own-0 :80 + web-0 :80 --stats");
     let lines = [forward.line(), forward.line()];
     for (line, name) in lines.iter().zip(["own-0", "web-0"]) {
@@ -190,13 +190,7 @@ fn several_targets_have_their_own_ports_and_lines() {
             .run(json!({"await_open": 0}));
     }
     let run = forward.interrupt();
-    run.expect(
-        0,
-        &[
-            "own-0: 1 connections, 0 failed, ",
-            "web-0: 1 connections, 0 failed, ",
-        ],
-    );
+    run.expect(0, &["own-0: 1 connections, ", "web-0: 1 connections, "]);
 }
 
 #[test]
@@ -204,8 +198,6 @@ fn quiet_leaves_the_ports_and_what_went_wrong() {
     let (cluster, ports) = own();
     let mut forward = Forwarding::on(&cluster, "-q own-0 :80 :81");
     let (web, refused) = (forward.port(), forward.port());
-    assert_eq!(get(web, "/").1, End::Fin);
-    ports.run(json!({"await_open": 0}));
     ports.run(json!({"cut": "rst"}));
     assert_eq!(get(web, "/").1, End::Fin);
     assert_eq!(read_all(&mut connect(refused)).1, End::Reset);

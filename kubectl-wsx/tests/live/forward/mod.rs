@@ -8,7 +8,7 @@
 //! - `scenarios`: what every front must make of a port-forward
 
 mod bad_input;
-mod beside;
+pub(crate) mod beside;
 mod cases;
 mod here;
 mod losses;
@@ -27,11 +27,11 @@ use wsx_tests::cluster::{Cluster, Forward};
 use crate::support::{Run, cluster, finish, words, wsx};
 
 /// How long anything may take that is awaited.
-pub(super) const LIMIT: Duration = Duration::from_secs(30);
+pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 
 /// A run of port-forward, both of whose outputs are read line by line.
-pub(super) struct Forwarding {
-    pub(super) child: Child,
+pub(crate) struct Forwarding {
+    pub(crate) child: Child,
     stdout: mpsc::Receiver<String>,
     stderr: mpsc::Receiver<String>,
     /// What was read of stderr.
@@ -39,7 +39,7 @@ pub(super) struct Forwarding {
 }
 
 impl Forwarding {
-    pub(super) fn start(command: &mut Command) -> Self {
+    pub(crate) fn start(command: &mut Command) -> Self {
         let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         Self {
@@ -51,14 +51,14 @@ impl Forwarding {
     }
 
     /// Starts on this cluster, on 127.0.0.1 alone.
-    pub(super) fn on(cluster: &Cluster, line: &str) -> Self {
+    pub(crate) fn on(cluster: &Cluster, line: &str) -> Self {
         let line = format!("port-forward --address=127.0.0.1 {line}");
         Self::start(&mut wsx(cluster, words(&line)))
     }
 
     /// The next line of stdout, without its line feed.
     #[track_caller]
-    pub(super) fn line(&mut self) -> String {
+    pub(crate) fn line(&mut self) -> String {
         match self.stdout.recv_timeout(LIMIT) {
             Ok(line) => line,
             Err(error) => self.give_up(&format!("no line: {error}")),
@@ -67,7 +67,7 @@ impl Forwarding {
 
     /// The next line of stdout; nothing at its end.
     #[track_caller]
-    pub(super) fn next_line(&mut self) -> Option<String> {
+    pub(crate) fn next_line(&mut self) -> Option<String> {
         match self.stdout.recv_timeout(LIMIT) {
             Ok(line) => Some(line),
             Err(mpsc::RecvTimeoutError::Disconnected) => None,
@@ -77,7 +77,7 @@ impl Forwarding {
 
     /// The next local port that is told.
     #[track_caller]
-    pub(super) fn port(&mut self) -> u16 {
+    pub(crate) fn port(&mut self) -> u16 {
         let line = self.line();
         let port = line.strip_prefix("Forwarding from 127.0.0.1:");
         let port = port.and_then(|rest| rest.split(' ').next());
@@ -89,7 +89,7 @@ impl Forwarding {
 
     /// The next event of `-o json` of this kind.
     #[track_caller]
-    pub(super) fn event(&mut self, kind: &str) -> Value {
+    pub(crate) fn event(&mut self, kind: &str) -> Value {
         loop {
             let object: Value = serde_json::from_str(&self.line()).unwrap();
             if object["event"] == kind {
@@ -100,7 +100,7 @@ impl Forwarding {
 
     /// Waits for a line of stderr with this text in it.
     #[track_caller]
-    pub(super) fn says(&mut self, text: &str) -> String {
+    pub(crate) fn says(&mut self, text: &str) -> String {
         loop {
             match self.stderr.recv_timeout(LIMIT) {
                 Ok(line) => {
@@ -117,20 +117,20 @@ impl Forwarding {
 
     /// Asserts that nothing more is said for so long.
     #[track_caller]
-    pub(super) fn is_quiet_for(&mut self, time: Duration) {
+    pub(crate) fn is_quiet_for(&mut self, time: Duration) {
         if let Ok(line) = self.stderr.recv_timeout(time) {
             self.give_up(&line);
         }
     }
 
-    pub(super) fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let arguments = [format!("-{name}"), self.child.id().to_string()];
         let status = Command::new("kill").args(arguments).status();
         assert!(status.unwrap().success());
     }
 
     /// Waits for the end; `stdout` is what was not read before, `stderr` all of it.
-    pub(super) fn finish(mut self) -> Run {
+    pub(crate) fn finish(mut self) -> Run {
         // The outputs end with whoever has them open last: a command may have outlived us.
         let run = finish(self.child);
         self.said.extend(self.stderr.iter().map(|line| line + "\n"));
@@ -143,7 +143,7 @@ impl Forwarding {
     }
 
     /// Ends it by Ctrl-C.
-    pub(super) fn interrupt(self) -> Run {
+    pub(crate) fn interrupt(self) -> Run {
         self.signal("INT");
         self.finish()
     }
@@ -169,7 +169,7 @@ fn lines(source: impl Read + Send + 'static) -> mpsc::Receiver<String> {
 }
 
 /// A pod of its own, with its cluster.
-pub(super) fn own() -> (Cluster, Forward) {
+pub(crate) fn own() -> (Cluster, Forward) {
     let cluster = cluster();
     let ports = cluster.forward("default", "own-0");
     ports.run(json!({"create": {"app": "own"}}));
@@ -177,7 +177,7 @@ pub(super) fn own() -> (Cluster, Forward) {
 }
 
 /// What is counted of a pod's port.
-pub(super) fn count(ports: &Forward, port: u16, what: &str) -> u64 {
+pub(crate) fn count(ports: &Forward, port: u16, what: &str) -> u64 {
     let answer = ports.run(json!({}));
     answer["counts"]["ports"][port.to_string()][what]
         .as_u64()
@@ -185,7 +185,7 @@ pub(super) fn count(ports: &Forward, port: u16, what: &str) -> u64 {
 }
 
 /// A connection that does not wait for ever.
-pub(super) fn connect(port: u16) -> TcpStream {
+pub(crate) fn connect(port: u16) -> TcpStream {
     let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream.set_read_timeout(Some(LIMIT)).unwrap();
     stream.set_write_timeout(Some(LIMIT)).unwrap();
@@ -194,7 +194,7 @@ pub(super) fn connect(port: u16) -> TcpStream {
 
 /// What came of reading to the end.
 #[derive(Debug, Eq, PartialEq)]
-pub(super) enum End {
+pub(crate) enum End {
     /// A clean end.
     Fin,
     Reset,
@@ -202,7 +202,7 @@ pub(super) enum End {
 
 /// Reads to the end, and tells how it ended.
 #[track_caller]
-pub(super) fn read_all(stream: &mut impl Read) -> (Vec<u8>, End) {
+pub(crate) fn read_all(stream: &mut impl Read) -> (Vec<u8>, End) {
     let mut data = Vec::new();
     match stream.read_to_end(&mut data) {
         Ok(_) => (data, End::Fin),
@@ -214,7 +214,7 @@ pub(super) fn read_all(stream: &mut impl Read) -> (Vec<u8>, End) {
 }
 
 /// Sends, says that this was all, and reads to the end.
-pub(super) fn exchange(port: u16, data: &[u8]) -> (Vec<u8>, End) {
+pub(crate) fn exchange(port: u16, data: &[u8]) -> (Vec<u8>, End) {
     let mut stream = connect(port);
     stream.write_all(data).unwrap();
     stream.shutdown(Shutdown::Write).unwrap();
@@ -223,11 +223,8 @@ pub(super) fn exchange(port: u16, data: &[u8]) -> (Vec<u8>, End) {
 
 /// Asks the pod's web server for a path; the body of a 200, and a reset where it was cut.
 #[track_caller]
-pub(super) fn get(port: u16, path: &str) -> (Vec<u8>, End) {
-    let request = format!("GET {path} HTTP/1.1\r\nHost: pod\r\n\r\n");
-    let mut stream = BufReader::new(connect(port));
-    let sent = stream.get_mut().write_all(request.as_bytes());
-    match sent.and_then(|()| read_answer(&mut stream)) {
+pub(crate) fn get(port: u16, path: &str) -> (Vec<u8>, End) {
+    match request(port, path) {
         Ok(body) => (body, End::Fin),
         Err(error) => {
             let kinds = [ErrorKind::ConnectionReset, ErrorKind::BrokenPipe];
@@ -235,6 +232,16 @@ pub(super) fn get(port: u16, path: &str) -> (Vec<u8>, End) {
             (Vec::new(), End::Reset)
         }
     }
+}
+
+/// Asks a web server for a path and returns the body of a 200.
+pub(crate) fn request(port: u16, path: &str) -> std::io::Result<Vec<u8>> {
+    let stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_read_timeout(Some(LIMIT))?;
+    let mut stream = BufReader::new(stream);
+    let request = format!("GET {path} HTTP/1.1\r\nHost: pod\r\n\r\n");
+    stream.get_mut().write_all(request.as_bytes())?;
+    read_answer(&mut stream)
 }
 
 /// Reads head and body of an answer; an end in between is an error that is no reset.
@@ -257,7 +264,7 @@ fn read_answer(stream: &mut impl BufRead) -> std::io::Result<Vec<u8>> {
 
 /// Asks again until the answer is that of this pod.
 #[track_caller]
-pub(super) fn await_answer(port: u16, body: &str) {
+pub(crate) fn await_answer(port: u16, body: &str) {
     let begin = Instant::now();
     while get(port, "/") != (body.as_bytes().to_vec(), End::Fin) {
         assert!(begin.elapsed() < LIMIT, "no answer of {body}");

@@ -3,6 +3,7 @@
 //! `make judge` builds the fixture (tests/real) and runs this.
 
 pub(crate) mod fixture;
+mod forward;
 mod logs;
 mod loss;
 mod raw;
