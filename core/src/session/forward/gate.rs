@@ -63,7 +63,7 @@ impl Gate {
                     None => pending().await,
                 }
             };
-            let accepted = poll_fn(|cx| poll_accept(&mut self.listeners, cx));
+            let accepted = poll_fn(|cx| poll_accept(&self.listeners, cx));
             tokio::select! {
                 (listener, accepted) = accepted, if pause.is_none() => {
                     self.accepted(listener, accepted);
@@ -113,11 +113,8 @@ impl Gate {
 }
 
 /// Takes the next connection of any listener, each in its turn as readiness goes.
-fn poll_accept(
-    listeners: &mut [Listener],
-    cx: &mut Context<'_>,
-) -> Poll<(usize, io::Result<Local>)> {
-    for (index, listener) in listeners.iter_mut().enumerate() {
+fn poll_accept(listeners: &[Listener], cx: &mut Context<'_>) -> Poll<(usize, io::Result<Local>)> {
+    for (index, listener) in listeners.iter().enumerate() {
         if let Poll::Ready(accepted) = listener.poll_accept(cx) {
             return Poll::Ready((index, accepted));
         }

@@ -41,7 +41,7 @@ fn locals(listeners: &[Listener]) -> Vec<(String, u16)> {
     listeners.iter().map(local).collect()
 }
 
-async fn accept(listener: &mut Listener) -> Local {
+async fn accept(listener: &Listener) -> Local {
     poll_fn(|cx| listener.poll_accept(cx)).await.unwrap()
 }
 
@@ -60,10 +60,10 @@ async fn localhost_is_both_families_with_one_number() {
         );
     }
     assert_eq!(locals(&listeners), expected);
-    for mut listener in listeners {
+    for listener in listeners {
         let ip: IpAddr = listener.port.address.parse().unwrap();
         let address = SocketAddr::new(ip, number);
-        let (connected, _) = tokio::join!(TcpStream::connect(address), accept(&mut listener));
+        let (connected, _) = tokio::join!(TcpStream::connect(address), accept(&listener));
         connected.unwrap();
     }
 }
@@ -236,13 +236,13 @@ async fn a_unix_socket_is_for_its_owner_and_goes_with_the_listener() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("socket");
     let options = at(&["localhost"]).unix(path.clone());
-    let (mut listeners, notes) = bind(&[wanted(80)], &options).unwrap();
+    let (listeners, notes) = bind(&[wanted(80)], &options).unwrap();
     assert!(notes.is_empty());
     let mode = fs::symlink_metadata(&path).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     let shown = (path.display().to_string(), 0);
     assert_eq!(locals(&listeners), [shown]);
-    let (client, mut local) = tokio::join!(UnixStream::connect(&path), accept(&mut listeners[0]));
+    let (client, mut local) = tokio::join!(UnixStream::connect(&path), accept(&listeners[0]));
     client.unwrap().write_all(b"x").await.unwrap();
     assert_eq!(local.read_u8().await.unwrap(), b'x');
     drop(listeners);
@@ -253,8 +253,8 @@ async fn a_unix_socket_is_for_its_owner_and_goes_with_the_listener() {
 async fn the_reset_of_a_unix_socket_shows_where_something_was_not_read() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("socket");
-    let (mut listeners, _) = bind(&[wanted(80)], &at(&[]).unix(path.clone())).unwrap();
-    let (client, local) = tokio::join!(UnixStream::connect(&path), accept(&mut listeners[0]));
+    let (listeners, _) = bind(&[wanted(80)], &at(&[]).unix(path.clone())).unwrap();
+    let (client, local) = tokio::join!(UnixStream::connect(&path), accept(&listeners[0]));
     let mut client = client.unwrap();
     client.write_all(b"unread").await.unwrap();
     local.reset();

@@ -89,7 +89,7 @@ impl ForwardReader {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
+    fn poll_next(&mut self, cx: &Context<'_>) -> Poll<Result<Option<Bytes>>> {
         if self.batch.is_empty() {
             let taken = ready!(self.shared.link.poll_data(cx, &mut self.batch));
             self.took(taken)?;
