@@ -12,11 +12,12 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use wsx_core::client::Level;
 use wsx_core::{
-    AttachOptions, Completed, Config, Error, ErrorKind, ExecOptions, Limits, Notice, Offer, Size,
+    AttachOptions, Config, Error, ErrorKind, ExecOptions, Limits, Notice, Offer, Size, Stream,
     Subprotocol, Verify,
 };
 
 use crate::bridge::{Local, bridge};
+use crate::captured::Captured;
 use crate::failure::{Failure, guarded};
 use crate::forward_options;
 use crate::log_options::LogsOptions;
@@ -222,8 +223,18 @@ impl Client {
             };
             begin(py, async move {
                 let process = client.exec(&target, command, options).await?;
-                let completed: Completed = process.communicate(input, limit).await;
-                Ok(Value::Completed(completed))
+                let (mut stdout, mut stderr) = (Captured::default(), Captured::default());
+                let keep = |stream, data: &[u8]| match stream {
+                    Stream::Stdout => stdout.keep(data),
+                    _ => stderr.keep(data),
+                };
+                match process.communicate_into(input, limit, keep).await {
+                    (Ok(status), _) => Ok(Value::Completed(status, stdout, stderr)),
+                    (Err(error), report) => {
+                        let failure = Failure::from(error).after(report);
+                        Err(failure.with_output(stdout, stderr))
+                    }
+                }
             })
         })
     }

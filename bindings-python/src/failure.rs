@@ -5,17 +5,18 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use bytes::Bytes;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBytes, PyDict};
+use pyo3::types::PyDict;
 use wsx_core::{Error, ErrorKind, Report};
+
+use crate::captured::Captured;
 
 /// An error, and what is known of the session that it ended.
 pub(crate) struct Failure {
     error: Error,
     report: Option<Box<Report>>,
-    output: Option<(Bytes, Bytes)>,
+    output: Option<(Captured, Captured)>,
 }
 
 impl From<Error> for Failure {
@@ -36,7 +37,7 @@ impl Failure {
     }
 
     /// Adds the stdout and stderr that came before.
-    pub(crate) fn with_output(mut self, stdout: Bytes, stderr: Bytes) -> Self {
+    pub(crate) fn with_output(mut self, stdout: Captured, stderr: Captured) -> Self {
         self.output = Some((stdout, stderr));
         self
     }
@@ -75,8 +76,8 @@ impl Failure {
             facts.set_item("stderr_bytes", report.stderr)?;
         }
         if let Some((stdout, stderr)) = self.output {
-            facts.set_item("stdout", PyBytes::new(py, &stdout))?;
-            facts.set_item("stderr", PyBytes::new(py, &stderr))?;
+            facts.set_item("stdout", stdout.into_bytes(py)?)?;
+            facts.set_item("stderr", stderr.into_bytes(py)?)?;
         }
         make.call(
             (self.error.kind().as_str(), self.error.report()),

@@ -8,6 +8,7 @@
 //! - `notifier`: the one thread that enters the interpreter: notices, event loops without a door
 //! - `waiter`: who waits for what: an event loop's future, or a thread
 //! - `operation`: things done once: connect, exec, run, logs, port_forward, wait
+//! - `captured`: all that a command wrote
 //! - `client`, `process`, `stream`, `logs`, `forward`, `forward_stream`: the things themselves
 //! - `log_options`, `log_values`: what is asked of logs, and what comes of them
 //! - `forward_options`, `forward_values`: the same of port-forwards
@@ -19,6 +20,7 @@
 #![forbid(unsafe_code)]
 
 mod bridge;
+mod captured;
 mod client;
 mod door;
 mod failure;

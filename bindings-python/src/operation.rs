@@ -8,11 +8,11 @@ use std::task::{Poll, Waker};
 
 use futures_util::FutureExt as _;
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
 use tokio::task::AbortHandle;
-use wsx_core::{Completed, Error, ErrorKind, ExitStatus, ForwardStream, HalfClose, LogEnd};
+use wsx_core::{Error, ErrorKind, ExitStatus, ForwardStream, HalfClose, LogEnd};
 
 use crate::bridge::{Local, bridge, lock};
+use crate::captured::Captured;
 use crate::client::Client;
 use crate::failure::{Failure, guarded};
 use crate::forward::PortForward;
@@ -25,7 +25,7 @@ use crate::waiter::{Signal, Waiter};
 /// What an operation ends with.
 pub(crate) enum Value {
     Client(wsx_core::Client),
-    Completed(Completed),
+    Completed(ExitStatus, Captured, Captured),
     Connection(ForwardStream, Arc<Lingering>),
     LogEnd(LogEnd),
     Logs(wsx_core::Logs),
@@ -144,27 +144,11 @@ impl Value {
             }
             Self::Status(status) => pair(status).into_pyobject(py)?.into_any().unbind(),
             Self::Text(text) => text.into_pyobject(py)?.into_any().unbind(),
-            Self::Completed(completed) => {
-                let Completed {
-                    status,
-                    stdout,
-                    stderr,
-                    report,
-                    ..
-                } = completed;
-                match status {
-                    Ok(status) => {
-                        let (code, confidence) = pair(status);
-                        let stdout = PyBytes::new(py, &stdout);
-                        let stderr = PyBytes::new(py, &stderr);
-                        let all = (code, confidence, stdout, stderr);
-                        all.into_pyobject(py)?.into_any().unbind()
-                    }
-                    Err(error) => {
-                        let failure = Failure::from(error).after(report);
-                        return Err(failure.with_output(stdout, stderr).raise(py));
-                    }
-                }
+            Self::Completed(status, stdout, stderr) => {
+                let (code, confidence) = pair(status);
+                let (stdout, stderr) = (stdout.into_bytes(py)?, stderr.into_bytes(py)?);
+                let all = (code, confidence, stdout, stderr);
+                all.into_pyobject(py)?.into_any().unbind()
             }
         })
     }

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 import resource
+import subprocess
+import sys
 import time
 from collections.abc import Awaitable, Callable
 
@@ -152,6 +154,26 @@ def test_a_fast_stream_leaves_turns_to_others(cluster: Cluster, read: Callable[[
         assert longest < 0.5
 
     with_process(cluster, ["gen", "64M"], body)
+
+
+def test_what_run_captures_is_in_memory_once(cluster: Cluster) -> None:
+    code = (
+        "import sys\n"
+        "from kubectl_wsx import Client\n"
+        "def highest():\n"
+        "    with open('/proc/self/status') as status:\n"
+        "        return next(int(line.split()[1]) // 1024 for line in status if line.startswith('VmHWM'))\n"
+        "with Client.connect(sys.argv[1], context='plain') as client:\n"
+        "    client.run('web-0', ['true'], container='app')\n"
+        "    before = highest()\n"
+        "    size = len(client.run('web-0', ['gen', '128M'], container='app').stdout)\n"
+        "    print(size // 2**20, highest() - before)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code, cluster.kubeconfig], capture_output=True, check=True, timeout=60)
+    size, growth = map(int, ended.stdout.split())
+    assert size == 128 and growth < 192
+    with Client.connect(cluster.kubeconfig, context="plain") as client:
+        assert client.run("web-0", ["lines", "5000000"], container="app").stdout == b"".join(lines(50_000))
 
 
 def test_a_slow_consumer_holds_the_sender_back(cluster: Cluster) -> None:

@@ -278,6 +278,30 @@ impl Process {
     /// # Cancel safety
     /// Dropping the future closes the session; the output so far is gone.
     pub async fn communicate(self, input: Bytes, limit: Option<usize>) -> Completed {
+        let (mut stdout, mut stderr) = (BytesMut::new(), BytesMut::new());
+        let keep = |stream, data: &[u8]| match stream {
+            Stream::Stdout => stdout.extend_from_slice(data),
+            Stream::Stderr => stderr.extend_from_slice(data),
+        };
+        let (status, report) = self.communicate_into(input, limit, keep).await;
+        Completed {
+            status,
+            stdout: stdout.freeze(),
+            stderr: stderr.freeze(),
+            report,
+        }
+    }
+
+    /// Does what [`communicate`](Self::communicate) does, and hands the output to `keep` as it comes.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the session.
+    pub async fn communicate_into(
+        self,
+        input: Bytes,
+        limit: Option<usize>,
+        mut keep: impl FnMut(Stream, &[u8]),
+    ) -> (Result<ExitStatus>, Report) {
         let (mut output, stdin, exit) = self.split();
         let feed = async {
             if let Some(mut stdin) = stdin {
@@ -286,23 +310,19 @@ impl Process {
             }
         };
         let drain = async {
-            let (mut stdout, mut stderr) = (BytesMut::new(), BytesMut::new());
             let mut room = limit.unwrap_or(usize::MAX);
             while let Some(chunk) = output.next().await {
                 let kept = chunk.data.len().min(room);
                 room -= kept;
-                match chunk.stream {
-                    Stream::Stdout => stdout.extend_from_slice(&chunk.data[..kept]),
-                    Stream::Stderr => stderr.extend_from_slice(&chunk.data[..kept]),
-                }
+                keep(chunk.stream, &chunk.data[..kept]);
                 if kept < chunk.data.len() {
                     exit.close();
-                    return (stdout.freeze(), stderr.freeze(), limit);
+                    return limit;
                 }
             }
-            (stdout.freeze(), stderr.freeze(), None)
+            None
         };
-        let ((), (stdout, stderr, exceeded)) = futures_util::future::join(feed, drain).await;
+        let ((), exceeded) = futures_util::future::join(feed, drain).await;
         let status = match exceeded {
             Some(limit) => Err(Error::new(
                 ErrorKind::Closed,
@@ -311,12 +331,7 @@ impl Process {
             .because("the session was closed; the remote process may live on")),
             None => exit.wait().await,
         };
-        Completed {
-            status,
-            stdout,
-            stderr,
-            report: exit.report(),
-        }
+        (status, exit.report())
     }
 
     /// Ends the session and waits until the connection is gone.
