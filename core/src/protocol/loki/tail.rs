@@ -166,6 +166,14 @@ impl Tail {
             if from < to {
                 self.gap(from, to, Why::Forgotten);
             }
+            if std::mem::take(&mut self.socket.first) && self.socket.history > 0 {
+                // Some of the first ones are missing: what is older than all of these was not asked for.
+                let oldest = self.socket.oldest.min(dropped.from).min(now.server);
+                self.window.begin_at(oldest);
+                if !self.begun {
+                    self.begin_at(oldest, now);
+                }
+            }
             self.fall_behind(self.wanted().min(dropped.from), now);
         }
         let held = self.is_catching_up() && !self.spilled;
@@ -235,9 +243,9 @@ impl Tail {
         let mut skipped = false;
         for entry in entries {
             let time = entry.timestamp_ns;
-            if time < pass.cursor.max(self.window.overflowed()) {
+            if time < pass.cursor.max(self.window.known_from()) {
                 // The page itself has driven out what it is compared with.
-                skipped |= time >= pass.cursor;
+                skipped |= time >= pass.cursor && time < self.window.overflowed();
                 continue;
             }
             let key = Key::new(&entry);

@@ -547,3 +547,30 @@ fn what_was_dropped_long_ago_is_a_gap() {
         assert_eq!(gaps, usize::from(told), "{from} to {to}");
     }
 }
+
+#[test]
+fn where_the_first_entries_were_dropped_no_older_history_is_asked_for() {
+    let mut court = Court::new(|_| {});
+    court.steps();
+    let id = court.id.unwrap();
+    court.tail.opened(id, at(100));
+    let dropped = Some(Dropped {
+        count: 2,
+        from: START + 90 * SECOND,
+        to: START + 95 * SECOND,
+    });
+    court.tail.message(
+        id,
+        TailMessage {
+            dropped,
+            entries: vec![entry(99, "c")],
+        },
+        at(100),
+    );
+    assert_eq!(
+        court.steps(),
+        ["dropped 2", "query 90 to 130, 5000, AtOnce"]
+    );
+    let steps = court.reply(&[entry(90, "a"), entry(95, "b"), entry(99, "c")], at(100));
+    assert_eq!(steps, ["CaughtUp a", "CaughtUp b", "CaughtUp c"]);
+}
