@@ -11,9 +11,9 @@ async fn the_seventeenth_gets_a_session_of_its_own_which_goes_when_idle() {
         streams.push(set.forward.open("80").await.unwrap());
     }
     let (seventeenth, second) = tokio::join!(set.forward.open("80"), async {
-        set.servers.recv().await.unwrap()
+        [set.servers.recv().await.unwrap().echo()]
     });
-    let second = second.echo();
+    let [second] = second;
     let mut seventeenth = seventeenth.unwrap();
     try_out(&mut seventeenth).await;
     drop(seventeenth);
@@ -103,9 +103,9 @@ async fn one_that_takes_nothing_holds_back_its_pod_and_newcomers_go_elsewhere() 
         server
     });
     let (newcomer, second) = tokio::join!(set.forward.open("80"), async {
-        set.servers.recv().await.unwrap()
+        [set.servers.recv().await.unwrap().echo()]
     });
-    second.echo();
+    drop(second);
     try_out(&mut newcomer.unwrap()).await;
     // An hour later nothing is lost, and nobody was cut for being slow.
     tokio::time::sleep(Duration::from_secs(3600)).await;
