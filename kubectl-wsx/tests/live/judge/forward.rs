@@ -1,7 +1,9 @@
 //! port-forward on real Kubernetes: kubectl beside, and everything that can be lost.
 //!
 //! Clients loop over requests while something befalls the cluster. The port never refuses, no reply is
-//! short and ended as if it were whole, and requests are answered again; kubectl runs beside and is told.
+//! cut and then ended as if it were whole, and requests are answered again; kubectl runs beside and is
+//! told. Where the pod's own process is killed the kernel ends its connections politely (FIN) in the
+//! middle of a reply, as without any port-forward: there a short one is told, and is no mistake.
 
 use std::fmt;
 use std::io::ErrorKind;
@@ -14,14 +16,15 @@ use super::fixture::{Fixture, Translate};
 use crate::forward::{Forwarding, LIMIT, beside, request};
 use crate::support::{at, words};
 
-/// What befalls: an order to the fixture, or kubectl's words. `{pod}` is the pod that is used.
-const LOSSES: [(&str, Befall); 6] = [
-    ("cut apiserver", Befall::Order),
-    ("restart apiserver", Befall::Order),
-    ("restart kubelet", Befall::Order),
-    ("restart node", Befall::Order),
-    ("delete pod {pod} --wait=true", Befall::Kubectl),
-    ("rollout restart deploy/roll", Befall::Kubectl),
+/// What befalls: an order to the fixture, or kubectl's words, in which `{pod}` is the pod that is used;
+/// and whether pods live on.
+const LOSSES: [(&str, Befall, bool); 6] = [
+    ("cut apiserver", Befall::Order, true),
+    ("restart apiserver", Befall::Order, true),
+    ("restart kubelet", Befall::Order, true),
+    ("restart node", Befall::Order, false),
+    ("delete pod {pod} --wait=true", Befall::Kubectl, false),
+    ("rollout restart deploy/roll", Befall::Kubectl, false),
 ];
 
 #[derive(Clone, Copy, Eq, PartialEq)]
@@ -54,8 +57,8 @@ fn ports_outlive_what_befalls_real_kubernetes() {
         "| what befalls | kubectl | wsx answers again after | answered | reset | refused | short |"
     );
     println!("|---|---|---|---|---|---|---|");
-    for (what, befall) in LOSSES {
-        outlives(&mut fixture, what, befall);
+    for (what, befall, pods_live) in LOSSES {
+        outlives(&mut fixture, what, befall, pods_live);
         fixture.order("wait");
     }
 }
@@ -98,7 +101,7 @@ impl fmt::Display for Seen {
     }
 }
 
-fn outlives(fixture: &mut Fixture, what: &str, befall: Befall) {
+fn outlives(fixture: &mut Fixture, what: &str, befall: Befall, pods_live: bool) {
     let line = "port-forward --address=127.0.0.1 svc/roll :80";
     let ours = format!("{line} -o json");
     let mut ours = Forwarding::start(&mut at(&fixture.kubeconfig, words(&ours)));
@@ -156,8 +159,10 @@ fn outlives(fixture: &mut Fixture, what: &str, befall: Befall) {
         "| `{what}` | {fate} | {:.1} s | {seen} |",
         recovery.as_secs_f64()
     );
-    let bad = seen.refused.load(Ordering::Relaxed) + seen.short.load(Ordering::Relaxed);
-    assert_eq!(bad, 0, "{what}");
+    assert_eq!(seen.refused.load(Ordering::Relaxed), 0, "{what}");
+    if pods_live {
+        assert_eq!(seen.short.load(Ordering::Relaxed), 0, "{what}");
+    }
     assert!(recovery < Duration::from_secs(10), "{what}: {recovery:?}");
     let run = ours.interrupt();
     let text = String::from_utf8(run.stdout).unwrap();
