@@ -240,6 +240,34 @@ def test_a_fork_starts_anew_and_leaves_the_parent_alone(cluster: Cluster, client
         assert next(logs) == b"app line 2\n"
 
 
+def test_a_fork_amid_a_loop_wakes_its_own(cluster: Cluster) -> None:
+    async def echo(client: AsyncClient) -> bytes:
+        async with await client.exec("web-0", ["cat"], stdin=PIPE) as process:
+            assert process.stdin and process.stdout
+            process.stdin.write(b"x\n")
+            return await asyncio.wait_for(process.stdout.readline(), 10)
+
+    async def connect_and_echo() -> bytes:
+        async with await AsyncClient.connect(cluster.kubeconfig) as client:
+            return await echo(client)
+
+    async def main() -> int:
+        async with await AsyncClient.connect(cluster.kubeconfig) as client:
+            assert await echo(client) == b"x\n"
+            pid = os.fork()
+            if pid == 0:
+                code = 1
+                try:
+                    code = 7 if asyncio.new_event_loop().run_until_complete(connect_and_echo()) == b"x\n" else 2
+                finally:
+                    os._exit(code)
+            for _ in range(20):
+                assert await echo(client) == b"x\n"
+            return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+    assert asyncio.run(main()) == 7
+
+
 def in_child(kubeconfig: str) -> int:
     with Client.connect(kubeconfig) as client:
         return client.run("web-0", ["sh", "-c", "exit 9"]).returncode
