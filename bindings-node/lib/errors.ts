@@ -128,7 +128,10 @@ function hint(remedy: string): string {
     const plain = value === value.toUpperCase() || value === 'false' || value === 'true';
     return `${camel(flag)}: ${plain ? value : `'${value}'`}`;
   };
-  return remedy.replace(flags, option).replace('-c CONTAINER', 'container: CONTAINER,');
+  const words = remedy
+    .replace('-c CONTAINER --', 'container: CONTAINER, --')
+    .replace('-c CONTAINER', 'container: CONTAINER');
+  return words.replace(flags, option);
 }
 
 /** Makes a `WsxError` of whatever the native half has thrown. */

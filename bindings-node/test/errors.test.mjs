@@ -13,6 +13,7 @@ test('errors name options, not flags', () => {
     '--protocol v4   # works there; stdin cannot end': "protocol: 'v4'   # works there; stdin cannot end",
     '--require-ready=false   # as kubectl does': 'requireReady: false   # as kubectl does',
     'name all: POD -c CONTAINER --no-preflight': 'name all: POD container: CONTAINER, preflight: false',
+    '-c CONTAINER': 'container: CONTAINER',
     'kubectl get pods --show-labels': 'kubectl get pods --show-labels',
   };
   const limits = {

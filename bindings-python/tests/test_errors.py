@@ -15,6 +15,7 @@ def test_errors_name_options_not_flags() -> None:
         "--protocol v4   # works there; stdin cannot end": 'protocol="v4"   # works there; stdin cannot end',
         "--require-ready=false   # as kubectl does": "require_ready=False   # as kubectl does",
         "name all: POD -c CONTAINER --no-preflight": "name all: POD container=CONTAINER, preflight=False",
+        "-c CONTAINER": "container=CONTAINER",
         "kubectl get pods --show-labels": "kubectl get pods --show-labels",
     }
     limits = {

@@ -227,7 +227,8 @@ def _limit(flag: re.Match[str]) -> str:
 def _hint(remedy: str) -> str:
     if remedy.startswith("kubectl "):  # a command line
         return remedy
-    return _FLAG.sub(_option, remedy).replace("-c CONTAINER", "container=CONTAINER,")
+    words = remedy.replace("-c CONTAINER --", "container=CONTAINER, --").replace("-c CONTAINER", "container=CONTAINER")
+    return _FLAG.sub(_option, words)
 
 
 def _option(flag: re.Match[str]) -> str:
