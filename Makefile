@@ -75,6 +75,8 @@ $(PYTHON_VENV)/installed: bindings-python/requirements.txt
 bench:
 	$(CARGO) build --release --quiet -p kubectl-wsx -p wsx-tests --bins
 	python3 bench/run.py $(BENCH)
+	@scripts/lane.sh go real
+	python3 bench/forward.py $(filter --gate,$(BENCH))
 	@$(MAKE) --no-print-directory bench-modules MODULES='$(or $(MODULES),$(filter --gate,$(BENCH)))'
 
 .PHONY: bench-modules
