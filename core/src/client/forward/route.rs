@@ -170,6 +170,7 @@ impl Way {
     fn waits(&self, why: &str) -> Instant {
         let limit = self.limit();
         let mut state = self.state();
+        state.refused = None;
         if state.told.as_deref() != Some(why) {
             state.told = Some(why.to_owned());
             self.server.tell(&Notice::Waiting {
@@ -313,7 +314,9 @@ impl Way {
     fn failed(&self, error: Error) -> Unopened {
         let unanswered = matches!(error.kind(), ErrorKind::NotStarted | ErrorKind::Lost);
         if unanswered && error.http_status().is_none() {
-            self.state().away = Some((Instant::now(), error.clone()));
+            let mut state = self.state();
+            // Refusals from before tell nothing of the server that comes back.
+            (state.refused, state.away) = (None, Some((Instant::now(), error.clone())));
         } else {
             // What is known of the pod may be old.
             self.keeper.doubt();

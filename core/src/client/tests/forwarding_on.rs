@@ -360,6 +360,43 @@ async fn a_refusal_is_final_at_first_and_later_after_the_wait() {
 }
 
 #[tokio::test]
+async fn refusals_from_before_an_outage_do_not_count() {
+    let cluster = Cluster::new(vec![ready("web-0", "a")]);
+    let refuses = Arc::new(AtomicBool::new(false));
+    let answer = || {
+        let (refuses, cluster) = (Arc::clone(&refuses), cluster.clone());
+        move |head: &str| match refuses.load(Ordering::SeqCst) && head.contains("/portforward") {
+            true => Reply::status(403, "Forbidden", "the server is starting"),
+            false => cluster.answer(head),
+        }
+    };
+    let server = Server::start(answer()).await;
+    let address = server.address;
+    let home = Home::new(&server.url(), "", "");
+    let client = home.client().await.unwrap();
+    let options = short().wait(Duration::from_secs(5));
+    let way = client
+        .way("web-0", vec!["80".to_owned()], &options)
+        .await
+        .unwrap();
+    way.open(0, None).await.unwrap();
+    refuses.store(true, Ordering::SeqCst);
+    let failed = async || {
+        let Unopened { error, lasting } = way.open(0, None).await.err().unwrap();
+        (error.kind(), lasting)
+    };
+    assert_eq!(failed().await, (ErrorKind::Forbidden, false));
+    drop(server);
+    assert_eq!(failed().await, (ErrorKind::NotStarted, false));
+    let server = Server::start_at(address, None, answer()).await;
+    pause();
+    advance(Duration::from_secs(5)).await;
+    resume();
+    assert_eq!(failed().await, (ErrorKind::Forbidden, false));
+    drop(server);
+}
+
+#[tokio::test]
 async fn connections_are_spread_over_the_endpoints_of_a_service() {
     let slice = |uid: &str, ready: Value| {
         let target = json!({"kind": "Pod", "name": "x", "uid": uid});
