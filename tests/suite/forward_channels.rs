@@ -220,6 +220,7 @@ fn channels_have_their_faults() {
     ports.run(json!({"next": {"subprotocol": "odd"}}));
     let found = chosen(&cluster, "plain", OFFER, "?ports=7");
     assert_eq!(found, (101, Some("odd".to_owned())));
+    ports.run(json!({"await_sessions": 0}));
     let mut raw = v4(&cluster, "?ports=7");
     assert!(matches!(
         [raw.next(), raw.next()],

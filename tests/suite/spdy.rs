@@ -87,17 +87,17 @@ impl Tunnel {
     /// Both streams of one connection: errors on `id`, data on `id` + 2.
     pub(crate) fn pair(&mut self, id: u32, port: u16) {
         let (port, request) = (port.to_string(), id.to_string());
-        for (id, kind) in [(id, "error"), (id + 2, "data")] {
-            self.syn(
-                id,
-                &[
-                    ("streamtype", kind),
-                    ("port", &port),
-                    ("requestid", &request),
-                ],
-            );
-        }
+        let headers = |kind| {
+            [
+                ("streamtype", kind),
+                ("port", &*port),
+                ("requestid", &*request),
+            ]
+        };
+        self.syn(id, &headers("error"));
         self.data(id, b"", true);
+        // The last word, since the pod may answer it with a reset.
+        self.syn(id + 2, &headers("data"));
     }
 
     pub(crate) fn data(&mut self, id: u32, bytes: &[u8], fin: bool) {

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tokio::sync::{broadcast, watch};
@@ -53,6 +53,10 @@ struct Changing {
     version: u64,
     /// All objects when they were last looked at, and what has happened to them.
     seen: Objects,
+    /// Whether `slow-start-0` ran then.
+    slow_started: bool,
+    /// Whether something else has changed since.
+    stale: bool,
     history: Vec<Change>,
     /// Watches from before this version are refused.
     oldest: u64,
@@ -67,6 +71,8 @@ impl Default for Pods {
             changed: BTreeMap::new(),
             version: FIRST_VERSION,
             seen: BTreeMap::new(),
+            slow_started: false,
+            stale: false,
             history: Vec::new(),
             oldest: FIRST_VERSION,
         };
@@ -84,6 +90,12 @@ impl Default for Pods {
 impl Changing {
     /// Notes what is different from the last look.
     fn look(&mut self) {
+        let started = self.slow_start.map(|since| since.elapsed() >= SLOW_START);
+        let started = started.unwrap_or(false);
+        if !self.stale && started == self.slow_started {
+            return;
+        }
+        (self.stale, self.slow_started) = (false, started);
         let pods = all(self);
         if self.note(POD, pods) {
             let slices = slices::slices(self.seen.values());
@@ -131,7 +143,11 @@ impl Pods {
     /// Reads one pod, which is an event for those that change when looked at.
     pub(crate) fn get(&self, namespace: &str, name: &str) -> Option<Value> {
         match name {
-            "restarts-0" => self.changing().restarts += 1,
+            "restarts-0" => {
+                let mut changing = self.changing();
+                changing.restarts += 1;
+                changing.stale = true;
+            }
             "slow-start-0" => {
                 self.changing().slow_start.get_or_insert_with(Instant::now);
             }
@@ -181,7 +197,10 @@ impl Pods {
     /// Remembers that a container's main process has ended.
     pub(crate) fn ended(&self, namespace: &str, pod: &str, container: &str, code: i32) {
         let place = format!("{namespace}/{pod}/{container}");
-        self.changing().exits.insert(place, code);
+        let mut changing = self.changing();
+        changing.exits.insert(place, code);
+        changing.stale = true;
+        drop(changing);
         self.look();
     }
 
@@ -198,6 +217,7 @@ impl Pods {
         let place = (POD, key.0.clone(), key.1.clone());
         let new = change(changing.seen.get(&place).cloned(), changing.version + 1);
         changing.changed.insert(key, new);
+        changing.stale = true;
         drop(changing);
         self.look();
     }
@@ -325,7 +345,7 @@ fn names(list: &Value) -> Vec<String> {
 
 fn all(changing: &Changing) -> Objects {
     let mut pods = by_name(roster::all(
-        changing.slow_start,
+        changing.slow_started,
         changing.restarts,
         &changing.exits,
     ));
@@ -362,4 +382,5 @@ fn by_name(objects: Vec<Value>) -> Objects {
 /// The kinds that change.
 pub(crate) const POD: &str = "Pod";
 pub(crate) const SLICE: &str = "EndpointSlice";
+const SLOW_START: Duration = Duration::from_millis(1500);
 const FIRST_VERSION: u64 = 1000;

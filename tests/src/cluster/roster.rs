@@ -3,21 +3,17 @@
 //! Lives here: the objects, as the API server shows them. Never here: their changes (`pods`, `life`).
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
-/// All pods, before anything was changed on demand; what is told of them changes with time and reading.
-pub(super) fn all(
-    slow_start: Option<Instant>,
-    restarts: u32,
-    exits: &HashMap<String, i32>,
-) -> Vec<Value> {
+/// All pods, before anything was changed on demand.
+pub(super) fn all(slow_started: bool, restarts: u32, exits: &HashMap<String, i32>) -> Vec<Value> {
     let running = json!({"running": {"startedAt": "2026-11-01T08:00:05Z"}});
     let waiting = |reason: &str| json!({"waiting": {"reason": reason}});
-    let slow = match slow_start {
-        Some(since) if since.elapsed() >= SLOW_START => ("Running", running.clone()),
-        _ => ("Pending", waiting("ContainerCreating")),
+    let slow = if slow_started {
+        ("Running", running.clone())
+    } else {
+        ("Pending", waiting("ContainerCreating"))
     };
     let done = json!({"terminated": {
         "exitCode": 0, "reason": "Completed",
@@ -320,4 +316,3 @@ pub(crate) fn container_id(place: &str) -> String {
 }
 
 const IMAGE: &str = "registry.example/wsx/test:1";
-const SLOW_START: Duration = Duration::from_millis(1500);

@@ -13,6 +13,7 @@ use super::faults::{Faults, How};
 use super::listen::{self, End, Taker};
 use super::out::{Out, Stop};
 use super::sandbox::{Sandbox, Sink};
+use super::site::Session;
 use crate::cluster::inlet::Inlet;
 use crate::cluster::task;
 use crate::wire::{BINARY, TEXT};
@@ -31,12 +32,11 @@ struct Channels {
 // cri-streaming portforward/websocket.go.
 pub(super) async fn run(
     mut inlet: Inlet,
+    mut session: Session,
     sandbox: Sandbox,
     faults: Faults,
-    base64: bool,
-    ports: Vec<u16>,
+    (base64, ports): (bool, Vec<u16>),
 ) {
-    let mut session = sandbox.site.begin();
     let (cut_tx, mut cut_rx) = mpsc::channel(1);
     let out = Mutex::new(Out::new(inlet.connection.clone(), &faults));
     let channels = Arc::new(Channels {

@@ -35,6 +35,8 @@ use crate::wire;
 
 /// A session that may begin.
 pub(crate) struct Session {
+    /// Counted before the client hears of it.
+    counted: site::Session,
     sandbox: Sandbox,
     faults: Faults,
     talk: Talk,
@@ -124,6 +126,7 @@ pub(crate) fn answer(world: &World, listener: &Listener, request: &Request, pod:
         Some(Handshake::Silent) => Next::Silence(Vec::new()),
         Some(Handshake::BadAccept | Handshake::NoSubprotocol) | None => {
             let session = Session {
+                counted: sandbox.site.begin(),
                 sandbox,
                 faults,
                 talk,
@@ -188,14 +191,15 @@ impl Session {
     /// Runs to the end of the session; connections with the pod end a second later at most.
     pub(crate) async fn run(self, inlet: Inlet) {
         let Self {
+            counted,
             sandbox,
             faults,
             talk,
         } = self;
         match talk {
-            Talk::Tunnel => tunnel::run(inlet, sandbox, faults).await,
+            Talk::Tunnel => tunnel::run(inlet, counted, sandbox, faults).await,
             Talk::Channels { base64, ports } => {
-                channels::run(inlet, sandbox, faults, base64, ports).await;
+                channels::run(inlet, counted, sandbox, faults, (base64, ports)).await;
             }
         }
     }

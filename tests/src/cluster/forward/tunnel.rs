@@ -15,6 +15,7 @@ use super::frame::{self, Broken, Frame, Reader, Writer};
 use super::listen::{self, End, Taker};
 use super::out::{Out, Stop};
 use super::sandbox::{Sandbox, Sink};
+use super::site::Session;
 use super::streams::{Stream, Streams};
 use crate::cluster::inlet::Inlet;
 use crate::cluster::task;
@@ -45,8 +46,7 @@ struct Pair {
 }
 
 /// Runs a tunnel to its end.
-pub(super) async fn run(mut inlet: Inlet, sandbox: Sandbox, faults: Faults) {
-    let mut session = sandbox.site.begin();
+pub(super) async fn run(mut inlet: Inlet, mut session: Session, sandbox: Sandbox, faults: Faults) {
     let (cut_tx, mut cut_rx) = mpsc::channel(1);
     let tunnel = Arc::new(Tunnel {
         sandbox,
