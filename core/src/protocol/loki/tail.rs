@@ -49,7 +49,8 @@ pub struct Tail {
     edge: i64,
     /// How far the tails themselves have come: what they bring next may have been shown long ago.
     heard: i64,
-    lifetime: Duration,
+    /// At which age a tail is replaced.
+    renew_after: Duration,
     renew: bool,
     lost_at: Option<Duration>,
     caught_up: u64,
@@ -65,8 +66,8 @@ pub struct Tail {
     ended: bool,
 }
 
-/// The age at which a tail is replaced, while none was ever ended by Loki: before its usual hour.
-const LIFETIME: Duration = Duration::from_secs(61 * 60);
+/// The age at which a tail is replaced while Loki has ended none: it does so after an hour by default.
+const RENEW_AFTER: Duration = Duration::from_secs(55 * 60);
 /// The shortest life of a tail that Loki's configuration explains.
 const SHORTEST: Duration = Duration::from_secs(2);
 /// A tail that is this old and has brought nothing has no history.
@@ -88,7 +89,7 @@ impl Tail {
             begun: false,
             edge: options.start.saturating_add(window),
             heard: options.start.saturating_add(window),
-            lifetime: LIFETIME,
+            renew_after: RENEW_AFTER,
             renew: true,
             lost_at: None,
             caught_up: 0,
@@ -209,7 +210,7 @@ impl Tail {
             _ => ending.retry(),
         };
         if ending == Ending::Planned {
-            self.lifetime = age.max(SHORTEST);
+            self.renew_after = age.max(SHORTEST) / 10 * 9;
         }
         // What was held back is counted for the tail that brought it.
         self.spill(now);
@@ -325,7 +326,7 @@ impl Tail {
     fn renewal(&self) -> Option<Duration> {
         let wanted = self.is_steady() && self.next.is_none() && self.renew;
         let opened = self.socket.opened.filter(|_| wanted)?;
-        Some(opened + self.lifetime / 10 * 9)
+        Some(opened + self.renew_after)
     }
 
     /// When to look for what is missing: earlier where the window will soon not reach back that far.

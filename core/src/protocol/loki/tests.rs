@@ -196,7 +196,7 @@ fn the_hourly_end_is_forestalled_once_its_hour_is_known() {
     let (mut court, id) = Court::open(|_| {});
     assert_eq!(
         court.tail.deadline(),
-        Some(Duration::from_secs(3294)),
+        Some(Duration::from_secs(3300)),
         "55 min"
     );
     court.tail.closed(id, Ending::Planned, at(600));
