@@ -4,15 +4,16 @@
 //! Never here: which session, accepting.
 
 use std::collections::VecDeque;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::time::timeout;
+use tokio::time::{Sleep, sleep, timeout};
 
 use super::exchange::Exchange;
 use super::link::Link;
@@ -51,40 +52,28 @@ impl Lane {
     /// # Errors
     /// `NotStarted` when there is no session, or the server does not take it.
     pub(super) async fn open(&self) -> Result<Link> {
-        let mut end = End::Lost { fresh: true };
         for _ in 0..TRIES {
             let link = self.exchange.link(self.remote).await?;
-            let opened = loop {
-                let opened = poll_fn(|cx| link.poll_opened(cx));
-                match timeout(PATIENCE, opened).await {
-                    Ok(opened) => break opened,
-                    // It waits behind somebody who takes nothing: another session has room.
-                    Err(_) if !link.has_room() => break Err(End::Lost { fresh: true }),
-                    Err(_) => {}
-                }
-            };
-            match opened {
+            let mut asking = Asking::default();
+            match poll_fn(|cx| asking.poll(cx, &link)).await {
                 Ok(()) => return Ok(link),
-                Err(lost @ End::Lost { fresh: true }) => end = lost,
-                Err(other) => {
-                    end = other;
-                    break;
-                }
+                Err(End::Lost { fresh: true }) => {}
+                Err(end) => return Err(self.error(&end, 0)),
             }
         }
-        let ended = || Error::new(ErrorKind::Lost, "the connection ended before it began");
-        Err(run::error(&end, &self.name, 0).unwrap_or_else(ended))
+        Err(self.error(&End::Lost { fresh: true }, 0))
     }
 
     /// Carries a local connection until both sides are done; else resets it.
     pub(super) async fn carry(self, local: Local, visit: Visit) {
         let mut local = Resetting(Some(local));
+        let mut transfer = Transfer::default();
         for _ in 0..TRIES {
-            let link = match self.open().await {
+            let link = match self.exchange.link(self.remote).await {
                 Ok(link) => link,
                 Err(error) => return visit.end(Some(error)),
             };
-            let mut transfer = Transfer::default();
+            transfer.begin(&link);
             match poll_fn(|cx| transfer.poll(cx, &local, &link, &visit)).await {
                 Ok(()) => {
                     visit.end(None);
@@ -96,7 +85,7 @@ impl Lane {
                 }
                 Err(Stop::Remote(End::Lost { fresh: true })) => {}
                 Err(Stop::Remote(end)) => {
-                    return visit.end(run::error(&end, &self.name, visit.received_so_far()));
+                    return visit.end(Some(self.error(&end, visit.received_so_far())));
                 }
                 Err(Stop::Local(error)) => {
                     let message = "the local side ended the connection";
@@ -105,8 +94,47 @@ impl Lane {
                 }
             }
         }
-        let lost = End::Lost { fresh: true };
-        visit.end(run::error(&lost, &self.name, 0));
+        visit.end(Some(self.error(&End::Lost { fresh: true }, 0)));
+    }
+
+    /// Returns the error of an end that is none of the pod's own.
+    fn error(&self, end: &End, received: u64) -> Error {
+        let ended = || Error::new(ErrorKind::Lost, "the connection ended before it began");
+        run::error(end, &self.name, received).unwrap_or_else(ended)
+    }
+}
+
+/// Waiting for the server to take a connection.
+#[derive(Default)]
+struct Asking {
+    opened: bool,
+    patience: Option<Pin<Box<Sleep>>>,
+}
+
+impl Asking {
+    /// Ready when the server has taken it.
+    ///
+    /// # Errors
+    /// How it ended instead; as lost, too, where it waits behind somebody who takes nothing while
+    /// another session may have room.
+    fn poll(&mut self, cx: &mut Context<'_>, link: &Link) -> Poll<Result<(), End>> {
+        if self.opened {
+            return Poll::Ready(Ok(()));
+        }
+        if let Poll::Ready(opened) = link.poll_opened(cx) {
+            self.opened = opened.is_ok();
+            self.patience = None;
+            return Poll::Ready(opened);
+        }
+        let waiting = || Box::pin(sleep(PATIENCE));
+        let patience = self.patience.get_or_insert_with(waiting);
+        while patience.as_mut().poll(cx).is_ready() {
+            if !link.has_room() {
+                return Poll::Ready(Err(End::Lost { fresh: true }));
+            }
+            patience.set(sleep(PATIENCE));
+        }
+        Poll::Pending
     }
 }
 
@@ -146,10 +174,24 @@ enum Stop {
 struct Transfer {
     /// From the pod, to be written.
     batch: VecDeque<Bytes>,
+    asking: Asking,
+    /// What was read before the server took the connection: another session may have to carry it.
+    early: Vec<Bytes>,
     local_ended: bool,
 }
 
 impl Transfer {
+    /// Begins on a link, with what one before did not carry.
+    fn begin(&mut self, link: &Link) {
+        self.asking = Asking::default();
+        for data in &self.early {
+            link.push(data.clone());
+        }
+        if self.local_ended {
+            link.finish();
+        }
+    }
+
     /// Moves bytes both ways; ready when the pod has ended and all it sent is written.
     fn poll(
         &mut self,
@@ -161,6 +203,11 @@ impl Transfer {
         let Some(local) = &local.0 else {
             return Poll::Ready(Ok(()));
         };
+        match self.asking.poll(cx, link) {
+            Poll::Ready(Ok(())) => self.early.clear(),
+            Poll::Ready(Err(end)) => return Poll::Ready(Err(Stop::Remote(end))),
+            Poll::Pending => {}
+        }
         let input = self.poll_input(cx, local, link, visit);
         if let Poll::Ready(Err(error)) = input {
             return Poll::Ready(Err(Stop::Local(error)));
@@ -238,7 +285,11 @@ impl Transfer {
                 }
                 Ok(read) => {
                     visit.sent(read);
-                    link.push(buffer.split().freeze());
+                    let data = buffer.split().freeze();
+                    if !self.asking.opened {
+                        self.early.push(data.clone());
+                    }
+                    link.push(data);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     ready!(local.poll_read_ready(cx))?;

@@ -39,8 +39,10 @@ struct PortState {
     data: VecDeque<Bytes>,
     end: Option<End>,
     reader: Option<Waker>,
-    /// Bytes for the pod that the session has not taken.
+    /// Bytes for the pod that the session has not taken, or holds until the server has answered.
     queued: usize,
+    /// What it holds of these.
+    held: usize,
     writer: Option<Waker>,
 }
 
@@ -245,7 +247,7 @@ impl Link {
         if state.end.is_some() {
             return Poll::Ready(false);
         }
-        if state.opened && state.queued < INPUT_LIMIT {
+        if state.queued < INPUT_LIMIT {
             return Poll::Ready(true);
         }
         state.writer = Some(cx.waker().clone());
@@ -376,6 +378,7 @@ impl Switch {
                 if let Some(port) = self.ports.get(&connection) {
                     let mut state = lock(&port.state);
                     state.opened = true;
+                    state.queued -= std::mem::take(&mut state.held);
                     self.woken.extend(state.reader.take());
                     self.woken.extend(state.writer.take());
                 }
@@ -445,7 +448,10 @@ impl<M: Forwarding> Caller<M> for Switch {
         drop(state);
         if let Command::Data(_, data) = &command {
             let mut state = lock(&port.state);
-            state.queued = state.queued.saturating_sub(data.len());
+            match state.opened {
+                true => state.queued -= data.len(),
+                false => state.held += data.len(),
+            }
             let writer = match state.queued <= INPUT_LIMIT / 2 {
                 true => state.writer.take(),
                 false => None,

@@ -38,7 +38,7 @@ pub struct Connection(pub u64);
 pub enum Command {
     /// The local side is gone: nothing more is told of this connection.
     Abort(Connection),
-    /// Bytes for the pod. Before [`Event::Opened`] they are kept.
+    /// Bytes for the pod. Before [`Event::Opened`] they are kept, and not carried.
     Data(Connection, Bytes),
     /// The local side sends no more; what the pod sends still comes.
     End(Connection),

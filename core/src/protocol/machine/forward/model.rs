@@ -368,7 +368,9 @@ fn run(steps: Vec<Step>, cuts: Vec<usize>, half_close: HalfClose) {
     model.look();
     for (name, known) in &model.known {
         assert!(known.aborted || known.over.is_some(), "{name}: {known:?}");
-        let fresh = known.given.is_empty() && known.served.is_empty();
+        // What is given before the server has answered is kept.
+        let sent = known.opened && !known.given.is_empty();
+        let fresh = !sent && known.served.is_empty();
         if let Some(End::Lost { fresh: told }) = known.over {
             assert_eq!(told, fresh, "{name}: {known:?}");
         }

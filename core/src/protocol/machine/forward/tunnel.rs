@@ -206,6 +206,7 @@ impl Tunnel {
         }
         if let Some(pair) = self.pairs.get_mut(&first) {
             pair.mark = mark;
+            pair.touched = true;
         }
     }
 
@@ -411,7 +412,6 @@ impl Machine for Tunnel {
                     && pair.input == Input::Open
                     && !data.is_empty()
                 {
-                    pair.touched = true;
                     match pair.opened {
                         true => self.send(first, &data),
                         false => pair.early.push_back(data),

@@ -122,3 +122,21 @@ async fn closing_resets_connections_and_closes_the_port() {
     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
     assert!(TcpStream::connect(address).await.is_err());
 }
+
+#[tokio::test]
+async fn what_was_read_before_the_server_answered_moves_to_the_next_session() {
+    let (mut set, address) = listening(ForwardOptions::default());
+    let mut server = set.first;
+    let mut local = TcpStream::connect(address).await.unwrap();
+    local.write_all(b"early").await.unwrap();
+    local.shutdown().await.unwrap();
+    // It asks, and is not answered.
+    while !matches!(server.said().await.unwrap()[..], [Said::Open(..), ..]) {}
+    drop(server);
+    set.servers.recv().await.unwrap().echo();
+    let mut back = Vec::new();
+    local.read_to_end(&mut back).await.unwrap();
+    assert_eq!(back, b"early");
+    let told = words(&mut set.forward, 5).await;
+    assert!(told.contains(&"closed 5 5".to_owned()), "{told:?}");
+}

@@ -172,13 +172,18 @@ fn a_goodbye_loses_what_was_not_over() {
 }
 
 #[test]
-fn what_was_only_given_and_never_sent_is_not_fresh() {
-    let mut talk = Talk::new(RULES);
-    talk.open(A);
-    talk.data(A, b"x");
-    talk.tunnel.lost();
-    let lost = Event::Ended(A, End::Lost { fresh: false });
-    assert_eq!(talk.events(), [lost]);
+fn what_was_only_given_and_never_sent_is_fresh() {
+    for (answered, fresh) in [(false, true), (true, false)] {
+        let mut talk = Talk::new(RULES);
+        talk.open(A);
+        talk.data(A, b"x");
+        if answered {
+            talk.hear(&[judge::reply(A_ERROR), judge::reply(A_DATA)].concat());
+        }
+        talk.tunnel.lost();
+        let lost = Event::Ended(A, End::Lost { fresh });
+        assert_eq!(talk.events().pop(), Some(lost));
+    }
 }
 
 #[test]
