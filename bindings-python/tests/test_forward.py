@@ -243,6 +243,40 @@ def test_closing_the_client_closes_all(cluster: Cluster, ports: Arranged, pod: s
         client.port_forward(pod, ":7")
 
 
+def test_real_ports_outlive_their_sessions(real: Cluster) -> None:
+    with Client.connect(real.kubeconfig, context="full") as client:
+        with client.port_forward("server-0", ":http") as forward:
+            assert forward.report().protocol == TUNNEL
+            for order in ("cut apiserver", "restart kubelet", None):
+                assert asked(forward, "/") == b"server-0\n"
+                assert get(forward.local_port, "/bytes?n=3000000") == asked(forward, "/bytes?n=3000000")
+                with forward.open() as connection:
+                    connection.sendall(b"GET /")  # what has carried nothing may go on elsewhere
+                    if order is not None:
+                        real.order(order)
+                        with pytest.raises(ConnectionLostError):
+                            connection.recv(1)
+                        assert taken(forward, "reconnecting").pod == "server-0"
+                        assert taken(forward, "ready").away is not None
+                    connection.abort()
+        with client.port_forward("svc/web", ":80", address=[], balance="round-robin") as forward:
+            assert {asked(forward, "/") for _ in range(8)} == {b"server-0\n", b"server-1\n"}
+
+    async def refused() -> None:
+        async with await AsyncClient.connect(real.kubeconfig, context="full") as client:
+            async with await client.port_forward("server-0", 1, 8080, address=[]) as forward:
+                reader, _ = await forward.open(1)
+                with pytest.raises(NotStartedError, match="port 1 of the pod"):
+                    await reader.read()
+                reader, writer = await forward.open(8080)  # which the other one leaves alone
+                writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                assert (await reader.read()).endswith(b"server-0\n")
+                writer.close()
+                await writer.wait_closed()
+
+    asyncio.run(refused())
+
+
 # What cannot be.
 
 
