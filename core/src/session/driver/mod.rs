@@ -242,7 +242,7 @@ impl<M: Machine, C: Caller<M>> Driver<M, C> {
             }
             self.poll_write(cx, now);
             // What was taken meanwhile may be what reading waits for: nobody else would wake us.
-            if !(self.clocks.held && self.machine.reads()) {
+            if self.is_closing() || !(self.clocks.held && self.machine.reads()) {
                 break;
             }
         }

@@ -235,8 +235,8 @@ impl PortForward {
     /// Waits for the end: nothing after [`close`](Self::close).
     ///
     /// # Errors
-    /// What ended it for good: `Lost` where nothing is opened anew, `NotStarted` when no pod came in
-    /// time, `Forbidden`, `NotFound` … as the server says.
+    /// What ended it for good: `Lost` where nothing is opened anew, or no pod came in time;
+    /// `Forbidden`, `NotFound` … as the server says.
     ///
     /// # Cancel safety
     /// Nothing is lost.

@@ -150,3 +150,32 @@ async fn with_v4_each_connection_has_its_session_and_the_first_is_used() {
         assert!(reader.next().await.unwrap().is_none());
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn with_v4_a_connection_that_is_dropped_in_full_flow_ends() {
+    let set = start_with(
+        ForwardOptions::default(),
+        ForwardSubprotocol::V4,
+        vec![],
+        || Plan::Open,
+    );
+    let mut server = set.first;
+    server.send(&[0, 80, 0]).await;
+    server.send(&[1, 80, 0]).await;
+    let mut stream = set.forward.open("80").await.unwrap();
+    let flood = async {
+        let block = [0; 32 * 1024];
+        // As much as is read of it: then it has gone.
+        while server.io.write_all(&[0x82, 126, 0x7f, 0xff]).await.is_ok()
+            && server.io.write_all(&block[..0x7fff]).await.is_ok()
+        {}
+    };
+    let reading = async {
+        let mut some = vec![0; 1_000_000];
+        stream.read_exact(&mut some).await.unwrap();
+        // It is held back by now.
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        drop(stream);
+    };
+    tokio::join!(flood, reading);
+}
