@@ -39,6 +39,9 @@ export class ForwardSocket extends Duplex {
   readonly #native: NativeForwardStream;
   readonly #signal: AbortSignal | undefined;
   readonly #connections: Set<(why: Error) => void>;
+  /** How much was read since others last had their turn. */
+  #taken = 0;
+  #turn: NodeJS.Immediate | undefined;
   /** Whether there was nothing to read. */
   #hungry = false;
   /** Goes on writing when there is room. */
@@ -81,7 +84,8 @@ export class ForwardSocket extends Duplex {
 
   #pull(): void {
     this.#hungry = false;
-    for (let taken = 0; taken < TURN; ) {
+    // A stream in flow asks again and again in one breath, for as long as there is something.
+    while (this.#taken < TURN) {
       if (this.destroyed) return;
       if (slab.length < SCRAP) slab = Buffer.allocUnsafeSlow(SLAB);
       let used: number | null;
@@ -98,7 +102,7 @@ export class ForwardSocket extends Duplex {
       }
       const data = slab.subarray(0, used);
       slab = slab.subarray(used);
-      taken += used;
+      this.#taken += used;
       this.#timer?.refresh();
       try {
         if (!this.push(data)) return;
@@ -107,7 +111,11 @@ export class ForwardSocket extends Duplex {
         thrown(error);
       }
     }
-    setImmediate(() => this.#pull());
+    this.#turn ??= setImmediate(() => {
+      this.#turn = undefined;
+      this.#taken = 0;
+      this.#pull();
+    });
   }
 
   #end(): void {

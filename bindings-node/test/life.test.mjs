@@ -241,9 +241,10 @@ test('connections that have ended are collected, and so is a forward that was cl
     import { setTimeout as sleep } from 'node:timers/promises';
     const refs = [];
     for (let index = 0; index < 20; index++) {
-      const forward = await client.portForward('web-0', [19], { address: [] });
+      const forward = await client.portForward('web-0', [7], { address: [] });
       forward.on('closed', () => {});
       const socket = await forward.open();
+      socket.write('x');
       await new Promise((done) => socket.once('data', done));
       socket.destroy();
       await forward.close();
@@ -257,4 +258,23 @@ test('connections that have ended are collected, and so is a forward that was cl
     }
     console.log(alive() <= 4 || alive());`;
   await says(text, 'true', ['--expose-gc']);
+});
+
+test('a flood leaves the others their turn', async () => {
+  const text = `
+    const forward = await client.portForward('web-0', [19], { address: [] });
+    const socket = await forward.open();
+    const busy = (data) => {
+      const until = performance.now() + data.length / 32_768;
+      while (performance.now() < until);
+    };
+    let immediates = 0;
+    const turn = () => ++immediates === 10 ? (console.log('over'), process.exit(0)) : setImmediate(turn);
+    socket.on('data', busy).once('data', turn);
+    // A flood that has it all gives nobody this chance either.
+    await new Promise((done) => socket.once('close', done));`;
+  const begin = performance.now();
+  assert.equal((await says(text, 'over')).code, 0);
+  const took = performance.now() - begin;
+  assert.ok(took < 10_000, String(took));
 });
