@@ -5,6 +5,7 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { pipeline } from 'node:stream/promises';
+import { buffer } from 'node:stream/consumers';
 import { test } from 'node:test';
 
 import { Client } from '../index.mjs';
@@ -195,4 +196,26 @@ const missing = !existsSync(real) && 'the real Kubernetes is not built (needs Go
 test('every process ends as the list says on real Kubernetes', { skip: missing }, async () => {
   const kubeconfig = await fixture(real);
   await lane(() => ({ kubeconfig }), meant('real'), 'full');
+});
+
+test('ports lead to a pod of real Kubernetes, with a local socket and without', { skip: missing }, async () => {
+  const client = await Client.connect({ kubeconfig: await fixture(real) });
+  try {
+    const forward = await client.portForward('svc/web', [':80'], { address: ['127.0.0.1'] });
+    const [{ target, remote, local }] = forward.localPorts;
+    assert.deepEqual([target, remote], ['service/web', 8080]);
+    assert.match(await (await fetch(`http://127.0.0.1:${local}/`)).text(), /^server-[01]\n$/);
+    const socket = await forward.open(80);
+    socket.write('GET /bytes?n=3000000 HTTP/1.1\r\nHost: pod\r\nConnection: close\r\n\r\n');
+    const answer = await buffer(socket);
+    assert.equal(answer.length - answer.indexOf('\r\n\r\n') - 4, 3_000_000);
+    const { failed, protocol } = forward.report();
+    assert.deepEqual([failed, protocol], [0, 'SPDY/3.1+portforward.k8s.io']);
+    await forward.close();
+    await assert.rejects(fetch(`http://127.0.0.1:${local}/`));
+    const refused = await client.portForward('server-0', [9], { address: [] });
+    await assert.rejects(buffer(await refused.open()), { code: 'not_started' });
+  } finally {
+    await client.close();
+  }
 });
