@@ -41,8 +41,8 @@ impl Client {
     ///
     /// # Errors
     /// `Invalid` for what cannot be asked, `NotFound`, `Forbidden`, … as the server says of the target,
-    /// its ports and the upgrade, `NotStarted` when no pod may be used in time, `Unsupported` for UDP
-    /// and when the server speaks no offered protocol, `LocalIo` when a port cannot be listened on.
+    /// its ports and the upgrade, `NotStarted` when no pod may be used in time or a port cannot be
+    /// listened on, `Unsupported` for UDP and when the server speaks no offered protocol.
     ///
     /// # Cancel safety
     /// Dropping the future leaves nothing behind.

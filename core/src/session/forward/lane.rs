@@ -16,11 +16,11 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Sleep, sleep, timeout};
 
 use super::exchange::Exchange;
-use super::link::Link;
+use super::link::{INPUT_LIMIT, Link};
 use super::listen::Local;
 use super::run;
 use super::teller::Visit;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, words};
 use crate::protocol::machine::forward::End;
 
 /// How often a connection is opened anew that carried nothing.
@@ -89,7 +89,7 @@ impl Lane {
                 }
                 Err(Stop::Local(error)) => {
                     let message = "the local side ended the connection";
-                    let error = Error::new(ErrorKind::Closed, message).because(error.to_string());
+                    let error = Error::new(ErrorKind::Closed, message).because(words(&error));
                     return visit.end(Some(error));
                 }
             }
@@ -175,8 +175,11 @@ struct Transfer {
     /// From the pod, to be written.
     batch: VecDeque<Bytes>,
     asking: Asking,
-    /// What was read before the server took the connection: another session may have to carry it.
-    early: Vec<Bytes>,
+    /// What was given so far, while it may be that nothing of it was carried: then another session
+    /// has to.
+    given: Vec<Bytes>,
+    /// Whether a byte was certainly carried.
+    carried: bool,
     local_ended: bool,
 }
 
@@ -184,7 +187,7 @@ impl Transfer {
     /// Begins on a link, with what one before did not carry.
     fn begin(&mut self, link: &Link) {
         self.asking = Asking::default();
-        for data in &self.early {
+        for data in &self.given {
             link.push(data.clone());
         }
         if self.local_ended {
@@ -204,9 +207,8 @@ impl Transfer {
             return Poll::Ready(Ok(()));
         };
         match self.asking.poll(cx, link) {
-            Poll::Ready(Ok(())) => self.early.clear(),
             Poll::Ready(Err(end)) => return Poll::Ready(Err(Stop::Remote(end))),
-            Poll::Pending => {}
+            Poll::Ready(Ok(())) | Poll::Pending => {}
         }
         let input = self.poll_input(cx, local, link, visit);
         if let Poll::Ready(Err(error)) = input {
@@ -226,7 +228,7 @@ impl Transfer {
         for _ in 0..STEPS {
             if self.batch.is_empty() {
                 match ready!(link.poll_data(cx, &mut self.batch)) {
-                    Ok(true) => {}
+                    Ok(true) => self.is_carried(),
                     Ok(false) => return Poll::Ready(Ok(())),
                     Err(end) => return Poll::Ready(Err(Stop::Remote(end))),
                 }
@@ -250,6 +252,22 @@ impl Transfer {
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Keeps what is given as long as all of it may lie between here and the session.
+    fn keep(&mut self, data: &Bytes) {
+        if self.carried {
+            return;
+        }
+        self.given.push(data.clone());
+        if self.given.iter().map(Bytes::len).sum::<usize>() > INPUT_LIMIT + READ_SIZE {
+            self.is_carried();
+        }
+    }
+
+    fn is_carried(&mut self) {
+        self.carried = true;
+        self.given = Vec::new();
     }
 
     fn advance(&mut self, mut written: usize) {
@@ -286,9 +304,7 @@ impl Transfer {
                 Ok(read) => {
                     visit.sent(read);
                     let data = buffer.split().freeze();
-                    if !self.asking.opened {
-                        self.early.push(data.clone());
-                    }
+                    self.keep(&data);
                     link.push(data);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

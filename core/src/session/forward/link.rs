@@ -19,7 +19,7 @@ use crate::protocol::machine::forward::{Command, Connection, End, Event, Forward
 use crate::session::driver::Caller;
 
 /// How many bytes of a connection wait for the session.
-const INPUT_LIMIT: usize = 64 * 1024;
+pub(super) const INPUT_LIMIT: usize = 64 * 1024;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // No code panics while it holds the lock.
@@ -365,6 +365,28 @@ impl Switch {
         self.over
     }
 
+    /// Returns what is wished for next; who comes too late is told so.
+    fn next_wish(&mut self, state: &mut InboxState) -> Option<Command> {
+        loop {
+            return Some(match state.urgent.pop_front()? {
+                Wish::Abort(connection) => {
+                    self.ports.remove(&connection);
+                    Command::Abort(connection)
+                }
+                Wish::Leave => Command::Leave,
+                Wish::Open(_, _, port) if self.refusing => {
+                    port.end(End::Lost { fresh: true });
+                    continue;
+                }
+                Wish::Open(connection, number, port) => {
+                    self.ports.insert(connection, port);
+                    Command::Open(connection, number)
+                }
+                Wish::Taken(connection, bytes) => Command::Taken(connection, bytes),
+            });
+        }
+    }
+
     fn take(&mut self, event: Event) {
         match event {
             Event::Data(connection, data) => {
@@ -411,33 +433,24 @@ impl<M: Forwarding> Caller<M> for Switch {
     }
 
     fn poll_urgent(&mut self, cx: &mut Context<'_>, _room: bool) -> Poll<Option<Command>> {
-        let mut state = lock(&self.inbox.state);
-        loop {
-            let Some(wish) = state.urgent.pop_front() else {
+        let inbox = Arc::clone(&self.inbox);
+        let mut state = lock(&inbox.state);
+        match self.next_wish(&mut state) {
+            Some(command) => Poll::Ready(Some(command)),
+            None => {
                 state.waker = Some(cx.waker().clone());
-                return Poll::Pending;
-            };
-            return Poll::Ready(Some(match wish {
-                Wish::Abort(connection) => {
-                    self.ports.remove(&connection);
-                    Command::Abort(connection)
-                }
-                Wish::Leave => Command::Leave,
-                Wish::Open(_, _, port) if self.refusing => {
-                    port.end(End::Lost { fresh: true });
-                    continue;
-                }
-                Wish::Open(connection, number, port) => {
-                    self.ports.insert(connection, port);
-                    Command::Open(connection, number)
-                }
-                Wish::Taken(connection, bytes) => Command::Taken(connection, bytes),
-            }));
+                Poll::Pending
+            }
         }
     }
 
     fn poll_command(&mut self, cx: &mut Context<'_>) -> Poll<Option<Command>> {
-        let mut state = lock(&self.inbox.state);
+        let inbox = Arc::clone(&self.inbox);
+        let mut state = lock(&inbox.state);
+        // A connection begins before its data, also when both came just now.
+        if let Some(command) = self.next_wish(&mut state) {
+            return Poll::Ready(Some(command));
+        }
         let Some((port, command)) = state.data.pop_front() else {
             state.waker = Some(cx.waker().clone());
             return match self.refusing {
