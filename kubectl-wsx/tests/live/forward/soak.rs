@@ -55,7 +55,8 @@ enum Fate {
     Aborted,
     Exact,
     Refused,
-    Wrong,
+    /// What went wrong.
+    Wrong(&'static str),
 }
 
 /// Opens a connection, waits for all others, and then moves so many bytes both ways.
@@ -70,14 +71,14 @@ async fn visit(number: usize, ports: [SocketAddr; 2], bytes: usize, all: Arc<Bar
         all.wait().await;
         return match error.kind() {
             ErrorKind::ConnectionReset => Fate::Refused,
-            _ => Fate::Wrong,
+            _ => Fate::Wrong("a refusal without a reset"),
         };
     }
     let sent = stream.write_all(&[number as u8]).await;
     let first = stream.read_u8().await;
     all.wait().await;
     if sent.is_err() || first.is_err() {
-        return Fate::Wrong;
+        return Fate::Wrong("cut before the first byte");
     }
     if aborted {
         stream.write_all(&[0; 1000]).await.unwrap();
@@ -97,17 +98,17 @@ async fn visit(number: usize, ports: [SocketAddr; 2], bytes: usize, all: Arc<Bar
         for _ in 0..bytes / piece.len() {
             let read = reader.read_exact(&mut back).await;
             if read.is_err() || back != piece {
-                return Fate::Wrong;
+                return Fate::Wrong("other bytes than were sent, or a cut");
             }
         }
         match (reader.read(&mut back).await, first) {
             (Ok(0), Ok(first)) if first == number as u8 => Fate::Exact,
-            _ => Fate::Wrong,
+            _ => Fate::Wrong("no clean end"),
         }
     };
     match tokio::join!(read, write) {
         (fate, Ok(())) => fate,
-        (_, Err(_)) => Fate::Wrong,
+        (_, Err(_)) => Fate::Wrong("not all was taken"),
     }
 }
 
@@ -138,9 +139,13 @@ fn at_once(connections: usize, bytes: usize) -> String {
     let took = begin.elapsed().as_secs_f64();
     let peak = crate::memory::high_water(process);
     let count = |fate| fates.iter().filter(|it| **it == fate).count();
-    if count(Fate::Wrong) > 0 {
+    let wrong: Vec<_> = fates
+        .iter()
+        .filter(|it| matches!(it, Fate::Wrong(_)))
+        .collect();
+    if !wrong.is_empty() {
         let run = forward.interrupt();
-        panic!("{} went wrong: {}", count(Fate::Wrong), run.stderr);
+        panic!("{} went wrong, {:?}: {}", wrong.len(), wrong[0], run.stderr);
     }
     assert_eq!(
         count(Fate::Exact) + count(Fate::Refused) + count(Fate::Aborted),
