@@ -112,21 +112,26 @@ impl<T> Local<T> {
     /// # Errors
     /// `Closed` in a forked child.
     pub(crate) fn get(&self, py: Python<'_>) -> PyResult<&T> {
-        match &self.value {
-            Some(value) if self.generation == GENERATION.load(Ordering::Relaxed) => Ok(value),
-            _ => Err(Failure::from(
+        self.own().ok_or_else(|| {
+            Failure::from(
                 Error::new(ErrorKind::Closed, "this belongs to the process that forked")
                     .because("connections and threads do not survive a fork")
                     .remedy("connect a new client in the child"),
             )
-            .raise(py)),
-        }
+            .raise(py)
+        })
+    }
+
+    /// Returns the value; nothing in a forked child.
+    pub(crate) fn own(&self) -> Option<&T> {
+        let own = self.generation == GENERATION.load(Ordering::Relaxed);
+        self.value.as_ref().filter(|_| own)
     }
 }
 
 impl<T> Drop for Local<T> {
     fn drop(&mut self) {
-        if self.generation != GENERATION.load(Ordering::Relaxed) {
+        if self.own().is_none() {
             std::mem::forget(self.value.take());
         }
     }

@@ -16,7 +16,8 @@ use crate::failure::Failure;
 use crate::notifier::settle;
 use crate::waiter::Inner;
 
-/// The way into one event loop, which calls `open` whenever it rings.
+/// The way into one event loop, which calls `open` whenever it rings. It goes with its loop, and the pipe with it,
+/// whoever on the runtime would still ring.
 #[pyclass(frozen, module = "kubectl_wsx._native")]
 pub(crate) struct Door(Local<Arc<Bell>>);
 
@@ -26,8 +27,8 @@ pub(crate) struct Bell {
 }
 
 struct State {
-    reader: PipeReader,
-    writer: PipeWriter,
+    /// None once the door is gone.
+    pipe: Option<(PipeReader, PipeWriter)>,
     woken: Vec<Arc<Inner>>,
 }
 
@@ -35,27 +36,37 @@ impl Bell {
     /// Has the event loop settle the future of this waiter. Never blocks: there is a byte in the pipe
     /// only while somebody is in the list, and then it is one.
     pub(crate) fn ring(&self, waiter: Arc<Inner>) {
-        let mut state = lock(&self.state);
-        if state.woken.is_empty() {
+        let State { pipe, woken } = &mut *lock(&self.state);
+        let Some((_, writer)) = pipe else {
+            return;
+        };
+        if woken.is_empty() {
             // The other end is held here, too, so it cannot fail.
-            let _ = state.writer.write(&[1]);
+            let _ = writer.write(&[1]);
         }
-        state.woken.push(waiter);
+        woken.push(waiter);
     }
 
     fn answer(&self) -> Vec<Arc<Inner>> {
-        let mut state = lock(&self.state);
-        if !state.woken.is_empty() {
+        let State { pipe, woken } = &mut *lock(&self.state);
+        if let (Some((reader, _)), false) = (pipe, woken.is_empty()) {
             // As above.
-            let _ = state.reader.read(&mut [0]);
+            let _ = reader.read(&mut [0]);
         }
-        mem::take(&mut state.woken)
+        mem::take(woken)
+    }
+
+    fn close(&self) {
+        let mut state = lock(&self.state);
+        state.pipe = None;
+        state.woken.clear();
     }
 
     #[cfg(unix)]
     fn fileno(&self) -> Option<i32> {
         use std::os::fd::AsRawFd as _;
-        Some(lock(&self.state).reader.as_raw_fd())
+        let state = lock(&self.state);
+        state.pipe.as_ref().map(|(reader, _)| reader.as_raw_fd())
     }
 
     #[cfg(not(unix))]
@@ -70,6 +81,14 @@ impl Door {
     }
 }
 
+impl Drop for Door {
+    fn drop(&mut self) {
+        if let Some(bell) = self.0.own() {
+            bell.close();
+        }
+    }
+}
+
 #[pymethods]
 impl Door {
     /// Makes a way into this event loop, to be called on its thread; `None` where it watches no pipes.
@@ -78,19 +97,18 @@ impl Door {
         py: Python<'py>,
         event_loop: &Bound<'py, PyAny>,
     ) -> PyResult<Option<Bound<'py, Self>>> {
-        let (reader, writer) = std::io::pipe().map_err(|error| {
+        let pipe = std::io::pipe().map_err(|error| {
             let failed = Error::new(
                 ErrorKind::LocalIo,
                 "cannot open a pipe to wake the event loop",
             );
             Failure::from(failed.caused_by(error)).raise(py)
         })?;
-        let woken = Vec::new();
-        let state = Mutex::new(State {
-            reader,
-            writer,
-            woken,
-        });
+        let state = State {
+            pipe: Some(pipe),
+            woken: Vec::new(),
+        };
+        let state = Mutex::new(state);
         let bell = Arc::new(Bell { state });
         let Some(fileno) = bell.fileno() else {
             return Ok(None);
@@ -106,7 +124,7 @@ impl Door {
     /// Settles the futures of all who were woken.
     fn open(&self, py: Python<'_>) -> PyResult<()> {
         for waiter in self.0.get(py)?.answer() {
-            if let Some((_, future)) = waiter.future() {
+            if let Some((_, future)) = waiter.future(py) {
                 settle(future.bind(py))?;
             }
         }

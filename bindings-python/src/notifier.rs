@@ -153,14 +153,14 @@ pub(crate) fn flush(py: Python<'_>) -> PyResult<()> {
 
 /// Enters each event loop once for all of its futures.
 fn deliver(py: Python<'_>, messages: &[Message]) {
-    let mut loops: Vec<(&Py<PyAny>, Vec<&Py<PyAny>>)> = Vec::new();
+    let mut loops: Vec<(Py<PyAny>, Vec<Py<PyAny>>)> = Vec::new();
     for message in messages {
         match message {
             Message::Wake(waiter) => {
-                let Some((event_loop, future)) = waiter.future() else {
+                let Some((event_loop, future)) = waiter.future(py) else {
                     continue;
                 };
-                match loops.iter_mut().find(|(known, _)| known.is(event_loop)) {
+                match loops.iter_mut().find(|(known, _)| known.is(&event_loop)) {
                     Some((_, futures)) => futures.push(future),
                     None => loops.push((event_loop, vec![future])),
                 }

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use pyo3::prelude::*;
+use pyo3::{PyTraverseError, PyVisit};
 use wsx_core::{Error, ErrorKind};
 
 use crate::bridge::{Local, bridge, lock};
@@ -20,12 +21,21 @@ use crate::notifier::{Message, Notifier};
 /// It is armed with the `arm` methods of what is waited for; whatever comes first ends the waiting.
 /// A waiter that is dropped waits for nothing.
 #[pyclass(frozen, module = "kubectl_wsx._native")]
-pub(crate) struct Waiter(Arc<Inner>);
+pub(crate) struct Waiter {
+    inner: Arc<Inner>,
+    goal: Option<Arc<Goal>>,
+}
+
+/// A future and its event loop. Only its waiter keeps it: were the runtime to hold one, if for a moment,
+/// a loop that has ended would not go, nor what belongs to it.
+pub(crate) struct Goal {
+    event_loop: Py<PyAny>,
+    future: Py<PyAny>,
+}
 
 pub(crate) enum Inner {
     Future {
-        event_loop: Py<PyAny>,
-        future: Py<PyAny>,
+        goal: Weak<Goal>,
         /// Without one, the notifier goes in.
         door: Option<Arc<door::Bell>>,
         told: AtomicBool,
@@ -37,14 +47,13 @@ pub(crate) enum Inner {
 }
 
 impl Inner {
-    /// Returns the event loop and its future.
-    pub(crate) fn future(&self) -> Option<(&Py<PyAny>, &Py<PyAny>)> {
-        match self {
-            Self::Future {
-                event_loop, future, ..
-            } => Some((event_loop, future)),
-            Self::Thread { .. } => None,
-        }
+    /// Returns the event loop and its future, as long as the waiter is there.
+    pub(crate) fn future(&self, py: Python<'_>) -> Option<(Py<PyAny>, Py<PyAny>)> {
+        let Self::Future { goal, .. } = self else {
+            return None;
+        };
+        let goal = goal.upgrade()?;
+        Some((goal.event_loop.clone_ref(py), goal.future.clone_ref(py)))
     }
 }
 
@@ -58,24 +67,36 @@ impl Waiter {
         future: Option<Py<PyAny>>,
         door: Option<&Door>,
     ) -> PyResult<Self> {
-        Ok(Self(Arc::new(match (event_loop, future) {
-            (Some(event_loop), Some(future)) => Inner::Future {
-                event_loop,
-                future,
-                door: door.map(|door| door.bell(py)).transpose()?,
-                told: AtomicBool::new(false),
-            },
-            _ => Inner::Thread {
+        let (Some(event_loop), Some(future)) = (event_loop, future) else {
+            let inner = Arc::new(Inner::Thread {
                 told: Mutex::new(false),
                 bell: Condvar::new(),
-            },
-        })))
+            });
+            return Ok(Self { inner, goal: None });
+        };
+        let goal = Arc::new(Goal { event_loop, future });
+        let inner = Arc::new(Inner::Future {
+            goal: Arc::downgrade(&goal),
+            door: door.map(|door| door.bell(py)).transpose()?,
+            told: AtomicBool::new(false),
+        });
+        let goal = Some(goal);
+        Ok(Self { inner, goal })
+    }
+
+    /// A task that will never go on is garbage together with what it waits for, which breaks the cycle.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        let Some(goal) = &self.goal else {
+            return Ok(());
+        };
+        visit.call(&goal.event_loop)?;
+        visit.call(&goal.future)
     }
 
     /// Blocks this thread, not the interpreter, for at most so many milliseconds; tells whether the
     /// waiting has ended.
     fn wait(&self, py: Python<'_>, milliseconds: u64) -> bool {
-        let Inner::Thread { told, bell } = &*self.0 else {
+        let Inner::Thread { told, bell } = &*self.inner else {
             return false;
         };
         py.detach(|| {
@@ -110,13 +131,13 @@ impl Signal {
         waiter: &Waiter,
         poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
     ) -> PyResult<Option<T>> {
-        if matches!(*waiter.0, Inner::Future { .. }) && self.notifier.has_ended() {
+        if matches!(*waiter.inner, Inner::Future { .. }) && self.notifier.has_ended() {
             let error = Error::new(ErrorKind::Closed, "the interpreter is shutting down");
             return Err(Failure::from(error).raise(py));
         }
         let mut waiters = lock(&self.waiters);
         waiters.retain(|waiter| waiter.strong_count() > 0);
-        waiters.push(Arc::downgrade(&waiter.0));
+        waiters.push(Arc::downgrade(&waiter.inner));
         drop(waiters);
         let waker = Waker::from(Arc::clone(self));
         match poll(&mut Context::from_waker(&waker)) {
