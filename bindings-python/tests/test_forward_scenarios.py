@@ -21,7 +21,7 @@ CASES = json.loads((ROOT / "tests/scenarios/forward.json").read_text())["cases"]
 #: So many at a time, and each within so many seconds.
 MANY = 8
 LIMIT = 30.0
-NAMES = {"name", "context", "target", "ports", "options", "before", "steps", "expect"}
+NAMES = {"name", "open", "context", "target", "ports", "options", "before", "steps", "expect"}
 T = TypeVar("T")
 
 
@@ -324,34 +324,21 @@ def play(case: dict[str, Any], enter: Callable[[Cluster, dict[str, Any]], Any]) 
     return None
 
 
+LOCAL = "blocking, local sockets"
 WAYS: dict[str, Callable[[Cluster, dict[str, Any]], Any]] = {
     "asyncio, without a local socket": Asyncio,
     "blocking, without a local socket": lambda cluster, case: Blocking(cluster, case, local=False),
-    "blocking, local sockets": lambda cluster, case: Blocking(cluster, case, local=True),
+    LOCAL: lambda cluster, case: Blocking(cluster, case, local=True),
 }
-
-
-#: Where the core and the table are not of one mind yet.
-OPEN = [
-    "a pod that does not come back",
-    "an ExternalName",
-    "a service without a selector",
-]
-#: And where it is so for connections without a local socket alone.
-OPEN_WITHOUT = ["a cut session moves what has carried nothing"]
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_forward(way: str, subtests: pytest.Subtests) -> None:
-    open = OPEN + (OPEN_WITHOUT if "without" in way else [])
-    cases = [case for case in CASES if case["name"] not in open]
+    cases = [case for case in CASES if way == LOCAL or case.get("open", True)]
     with ThreadPoolExecutor(MANY) as pool:
         for case, wrong in zip(cases, pool.map(lambda case: play(case, WAYS[way]), cases), strict=True):
             with subtests.test(case["name"]):
                 assert wrong is None, wrong
-    for name in open:
-        with subtests.test(name):
-            pytest.skip("the core and the table are not of one mind yet")
 
 
 ECHO: dict[str, Any] = {
@@ -379,7 +366,7 @@ CUT: list[dict[str, Any]] = [{"open": "a", "port": 0}, {"send": "a", "data": "x"
     ],
     ids=str,
 )
-@pytest.mark.parametrize("way", ["blocking, local sockets", "asyncio, without a local socket"])
+@pytest.mark.parametrize("way", [LOCAL, "asyncio, without a local socket"])
 def test_every_difference_is_noticed(way: str, other: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(globals(), "LIMIT", 3.0)
     assert play(ECHO, WAYS[way]) is None
