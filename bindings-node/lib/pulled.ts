@@ -28,6 +28,8 @@ export class Pulled<Item> implements AsyncIterableIterator<Item> {
   }> = [];
   #over = false;
   #failure: Error | null = null;
+  /** Others have their turn after each batch: the next one may be there at once, again and again. */
+  #turn: NodeJS.Immediate | undefined;
 
   constructor(owner: Owner, session: Session, cursor: Cursor<Item>) {
     this.#owner = owner;
@@ -82,6 +84,7 @@ export class Pulled<Item> implements AsyncIterableIterator<Item> {
 
   /** Fetches a batch; `false` says that `#serve` will be called when there is one. */
   #fetch(): boolean {
+    if (this.#turn) return false;
     const found = this.#cursor.fetch();
     if (found === null) {
       this.#owner.finish((failure) => {
@@ -90,7 +93,12 @@ export class Pulled<Item> implements AsyncIterableIterator<Item> {
       });
       return this.#over;
     }
-    if (!found) this.#session.wait(this.#owner, () => this.#serve(), true);
+    if (found) {
+      this.#turn = setImmediate(() => {
+        this.#turn = undefined;
+        this.#serve();
+      });
+    } else this.#session.wait(this.#owner, () => this.#serve(), true);
     return found;
   }
 }

@@ -32,6 +32,7 @@ const LITTER = 4 * 1024 * 1024;
 const BALLAST = 33 * 1024 * 1024;
 /** The largest piece of input that is copied at once. */
 const PIECE = 256 * 1024;
+const LEFT = 'the input was left before its end';
 
 /**
  * An output of a remote process. It ends when the process has ended and its exit is known; when there
@@ -46,6 +47,9 @@ export class Output extends Readable {
   #failure: Error | null = null;
   /** Whether the last piece had to wait for its reader. */
   #slow = false;
+  /** How much was read since others last had their turn. */
+  #taken = 0;
+  #turn: NodeJS.Immediate | undefined;
 
   /** @internal */
   constructor(session: Session, source: Source) {
@@ -84,7 +88,8 @@ export class Output extends Readable {
   }
 
   #pull(): void {
-    for (let taken = 0; taken < TURN; ) {
+    // A stream in flow asks again and again in one breath, for as long as there is something.
+    while (this.#taken < TURN) {
       if (this.destroyed) return;
       if (this.#slab.length < SCRAP) this.#slab = slab(this.#slow);
       const used = this.#source.read(this.#slab);
@@ -92,11 +97,15 @@ export class Output extends Readable {
       if (used === 0) return this.#session.wait(this, () => this.#pull(), true);
       const data = this.#slab.subarray(0, used);
       this.#slab = this.#slab.subarray(used);
-      taken += used;
+      this.#taken += used;
       this.#slow = !this.push(data);
       if (this.#slow) return;
     }
-    setImmediate(() => this.#pull());
+    this.#turn ??= setImmediate(() => {
+      this.#turn = undefined;
+      this.#taken = 0;
+      this.#pull();
+    });
   }
 
   #end(failure: Error | null): void {
@@ -141,6 +150,8 @@ export class Input extends Writable {
   readonly #session: Session;
   readonly #native: NativeProcess;
   #ended = false;
+  /** Who waits for room for what was written. */
+  #unfinished: ((why: Error) => void) | null = null;
 
   /** @internal */
   constructor(session: Session, native: NativeProcess) {
@@ -167,9 +178,15 @@ export class Input extends Writable {
   #put(chunks: Array<{ chunk: Buffer }>, done: (why?: Error) => void): void {
     let [index, offset] = [0, 0];
     const go = (): void => {
+      // Its `done` was called by `_destroy`.
+      if (this.destroyed) return;
+      this.#unfinished = null;
       try {
         while (index < chunks.length) {
-          if (!this.#native.drained()) return this.#session.wait(this, go, true);
+          if (!this.#native.drained()) {
+            this.#unfinished = done;
+            return this.#session.wait(this, go, true);
+          }
           const { chunk } = chunks[index] as { chunk: Buffer };
           this.#native.write(chunk.subarray(offset, offset + PIECE));
           offset += PIECE;
@@ -199,6 +216,7 @@ export class Input extends Writable {
   override _destroy(why: Error | null, done: (why?: Error | null) => void): void {
     this.#session.forget(this);
     if (!this.#ended) this.#session.close();
+    this.#unfinished?.(why ?? new WsxError('closed', LEFT, { mayHaveStarted: true }));
     done(heard(this, this.#session, why));
   }
 }

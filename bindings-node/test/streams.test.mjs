@@ -106,6 +106,41 @@ test('a slow consumer holds the sender up, in 32 MB', { timeout: 60_000 }, async
   assert.ok(grown <= 32 * 1024 * 1024, `grew by ${grown / 1024 / 1024} MB`);
 });
 
+test('a flood leaves others their turn', { timeout: 60_000 }, async () => {
+  const plain = await Client.connect({ kubeconfig, context: 'plain' });
+  // Slower than the flood, so that there is always more.
+  const busy = () => {
+    for (const until = performance.now() + 1; performance.now() < until; );
+  };
+  const ways = {
+    data: ['gen', 1, ({ stdout }, take) => once(stdout.on('data', take), 'end')],
+    bytes: ['gen', 1, async ({ stdout }, take) => {
+      for await (const chunk of stdout) take(chunk);
+    }],
+    lines: ['lines', 1000, async ({ stdout }, take) => {
+      for await (const line of stdout.lines()) take(line);
+    }],
+  };
+  for (const [name, [command, every, read]] of Object.entries(ways)) {
+    const process = await plain.exec('web-0', [command, '32M']);
+    let [count, all, breath, most] = [0, 0, 0, 0];
+    let next = setImmediate(function turn() {
+      most = Math.max(most, breath);
+      breath = 0;
+      next = setImmediate(turn);
+    });
+    await read(process, ({ length }) => {
+      all += length;
+      breath += length;
+      if (++count % every === 0) busy();
+    });
+    clearImmediate(next);
+    assert.equal(all, 32 * 1024 * 1024, name);
+    most = Math.max(most, breath);
+    assert.ok(most < 4 * 1024 * 1024, `${name}: ${most} bytes in one breath`);
+  }
+});
+
 test('who reads nothing takes nothing: the server is held up', async () => {
   const process = await client.exec('web-0', ['gen', '64M']);
   await sleep(300);
@@ -129,6 +164,26 @@ test('stdin is held up while nobody reads it', async () => {
   assert.equal(ended, false);
   await done;
   assert.equal((await counted).trim(), String(8 * 1024 * 1024));
+});
+
+test('a write that waits for room is answered when its stream is left', { timeout: 10_000 }, async () => {
+  for (const [leave, code] of [
+    [({ stdin }) => stdin.destroy(), 'closed'],
+    [({ stdin }) => stdin.on('error', () => {}).destroy(Object.assign(new Error(), { code: 'mine' })), 'mine'],
+    [(process) => process.abort(), 'ABORT_ERR'],
+    [(process) => process.close(), 'closed'],
+  ]) {
+    const process = await sh('sleep 30', { stdin: true });
+    let answers = 0;
+    const [written, queued] = [1, 2].map(() => new Promise((answered) => {
+      process.stdin.write(Buffer.alloc(8 * 1024 * 1024), (why) => (answers++, answered(why)));
+    }));
+    await leave(process);
+    assert.equal((await written)?.code, code);
+    assert.ok(await queued);
+    await process.exit.catch(() => {});
+    assert.equal(answers, 2);
+  }
 });
 
 test('a lost connection is an error everywhere, after all that came', async () => {
