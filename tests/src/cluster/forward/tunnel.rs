@@ -2,9 +2,8 @@
 //!
 //! Lives here: what each frame does, and pairs of streams. Never here: bytes (`frame`), pods (`sandbox`).
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -31,8 +30,8 @@ struct Tunnel {
     pairs: std::sync::Mutex<HashMap<String, Pair>>,
     /// The odd frames that are still to be said.
     say: std::sync::Mutex<Option<Say>>,
-    /// An error stream's reply that waits for its partner's.
-    held_reply: AtomicU32,
+    /// Error streams whose reply waits for their partner's, and data streams that were replied to first.
+    swapped: std::sync::Mutex<BTreeSet<u32>>,
     /// whoever has to end the session --how--> its main task
     cut_tx: mpsc::Sender<How>,
 }
@@ -55,7 +54,7 @@ pub(super) async fn run(mut inlet: Inlet, mut session: Session, sandbox: Sandbox
         streams: Streams::default(),
         pairs: std::sync::Mutex::default(),
         say: std::sync::Mutex::new(faults.say.clone()),
-        held_reply: AtomicU32::new(0),
+        swapped: std::sync::Mutex::default(),
         cut_tx,
         faults,
     });
@@ -221,15 +220,7 @@ impl Tunnel {
             return;
         }
         stream.reply();
-        if self.faults.swap_replies && kind == "error" {
-            self.held_reply.store(stream.id, Ordering::Relaxed);
-        } else {
-            self.reply(stream.id).await;
-            match self.held_reply.swap(0, Ordering::Relaxed) {
-                0 => {}
-                held => self.reply(held).await,
-            }
-        }
+        self.answer(stream.id, kind == "error").await;
         self.say(Moment::Reply, stream.id).await;
 
         let request = match (stream.header("requestid"), &*kind) {
@@ -281,6 +272,28 @@ impl Tunnel {
                     let _ = self.data(error.id, false, text.as_bytes()).await;
                 }
             }
+        }
+    }
+
+    /// Replies; with `swap_replies` to an error stream only after its data stream, whose worker may be
+    /// ahead or behind.
+    async fn answer(&self, id: u32, is_error: bool) {
+        if !self.faults.swap_replies {
+            return self.reply(id).await;
+        }
+        let (partner, held) = match is_error {
+            true => (id + 2, id),
+            false => (id.wrapping_sub(2), id.wrapping_sub(2)),
+        };
+        if !is_error {
+            self.reply(id).await;
+        }
+        let both = {
+            let mut swapped = self.swapped.lock().unwrap_or_else(PoisonError::into_inner);
+            swapped.remove(&partner) || !swapped.insert(id)
+        };
+        if both {
+            self.reply(held).await;
         }
     }
 
