@@ -27,7 +27,7 @@ pub(super) enum Due {
 
 /// For the server's answer to a new connection, as kubectl waits.
 const ANSWER_WAIT: Duration = Duration::from_secs(30);
-/// For the rest of an ending: servers send it at once.
+/// For the rest of an ending that is no good one: servers send it at once.
 const SETTLE_WAIT: Duration = Duration::from_secs(2);
 /// What `HalfClose::Auto` waits for the pod to say nothing.
 const QUIET: Duration = Duration::from_secs(1);
@@ -161,7 +161,11 @@ impl Tunnel {
         let ended = pair.opened && pair.input == Input::Ended;
         let answer = (!pair.opened).then_some((pair.asked + ANSWER_WAIT, Due::Unanswered(first)));
         let fin = fin.filter(|_| ended).map(|when| (when, Due::Fin(first)));
-        let settled = |since| (since + SETTLE_WAIT, Due::Settle(first));
+        let wait = match pair.seems_good() {
+            true => ANSWER_WAIT,
+            false => SETTLE_WAIT,
+        };
+        let settled = |since| (since + wait, Due::Settle(first));
         let heard = [answer, fin, pair.settling.map(settled)];
         let heard = heard.into_iter().flatten().filter(|_| !clock.held);
         let full = full.then_some((pair.moved + rules.stall, Due::Full(first)));

@@ -116,6 +116,12 @@ impl Pair {
         !self.text.is_empty() || self.data != Side::Open || reset
     }
 
+    /// Whether nothing is missing for a good end but the server's word, for which a busy one may need
+    /// long.
+    pub(super) fn seems_good(&self) -> bool {
+        self.text.is_empty() && (self.data, self.error) == (Side::Ended, Side::Open)
+    }
+
     /// The ending, once it is known, or after the rest was `waited` for in vain.
     ///
     /// Servers write a text before they reset, and end both streams of a good connection in either
@@ -132,7 +138,11 @@ impl Pair {
             }
             (Side::Reset(status), error) => over(error).then_some(End::Reset { status }),
             (data, Side::Reset(status)) => over(data).then_some(End::Reset { status }),
-            (Side::Ended, error) => over(error).then_some(End::Finished),
+            (Side::Ended, Side::Ended) => Some(End::Finished),
+            // A pod's reset ends its data, too, and is told on the other stream only afterwards.
+            (Side::Ended, _) => waited.then_some(End::Lost {
+                fresh: !self.touched,
+            }),
             (Side::Open, _) => None,
         }
     }
