@@ -158,12 +158,17 @@ export class Input extends Writable {
     super({ highWaterMark: 64 * 1024 });
     this.#session = session;
     this.#native = native;
-    session.after(() => {
-      // Who pipes into it learns now that nobody reads any more, like with a local pipe.
+    // Who pipes into it learns that nobody reads any more, like with a local pipe: now, or when the pipe is
+    // laid afterwards.
+    const refuse = (): void => {
       if (!this.#ended && this.listenerCount('error') > 0) {
         const message = 'the remote side takes no more input';
         this.destroy(new WsxError('closed', message, { mayHaveStarted: true }));
       }
+    };
+    session.after(() => {
+      refuse();
+      this.on('pipe', () => process.nextTick(refuse));
     });
   }
 

@@ -306,6 +306,13 @@ test('a signal ends what is under way, whenever it comes, and is left alone afte
   assert.deepEqual(await short.exit, { code: 0, confidence: 'confirmed' });
 });
 
+/** A command that has ended, and whose end is told. */
+async function ended(command) {
+  const process = await sh(command, { stdin: true });
+  await process.exit;
+  return process;
+}
+
 test('input that nobody takes is an error, and never a clean end', async () => {
   const over = await sh('exit 3', { stdin: true });
   assert.equal((await over.exit).code, 3);
@@ -315,6 +322,8 @@ test('input that nobody takes is an error, and never a clean end', async () => {
   const gone = await sh('exit 4', { stdin: true });
   await fails(pipeline(new Readable({ read() {} }), gone.stdin), 'closed');
   assert.equal((await gone.exit).code, 4);
+  // Nor does it matter which comes first.
+  await fails(pipeline(new Readable({ read() {} }), (await ended('exit 5')).stdin), 'closed');
   // Input that is refused does not hide why: the outcome comes later, and is the truth.
   for (const [command, settles] of [
     [['true'], async (exit) => assert.equal((await exit).code, 0)],
