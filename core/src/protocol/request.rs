@@ -189,6 +189,8 @@ macro_rules! setters {
     };
 }
 
+pub(super) use setters;
+
 impl ExecOptions {
     setters! {
         /// Sets the container.

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::request::{LogOptions, LogSubprotocol};
-use crate::protocol::request::Limits;
+use crate::protocol::request::{Limits, setters};
 
 /// How a log that is followed travels. Without following it is always plain HTTP.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -98,16 +98,6 @@ impl Default for LogsOptions {
             timestamps: false,
         }
     }
-}
-
-/// Writes one setter a field: the option's own name, the value as it is.
-macro_rules! setters {
-    ($($(#[$doc:meta])* $name:ident: $type:ty,)*) => {
-        $($(#[$doc])* #[must_use] pub fn $name(mut self, $name: impl Into<$type>) -> Self {
-            self.$name = $name.into();
-            self
-        })*
-    };
 }
 
 impl LogsOptions {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::Request;
 
 use crate::protocol::error::ProtocolError;
-use crate::protocol::request::{PodRef, encode, get};
+use crate::protocol::request::{PodRef, encode, get, setters};
 
 /// Which of the container's outputs to read.
 ///
@@ -60,16 +60,6 @@ pub struct LogOptions {
     pub tail_lines: Option<u64>,
     /// Whether each line begins with the time at which the runtime read it.
     pub timestamps: bool,
-}
-
-/// Writes one setter a field: the option's own name, the value as it is.
-macro_rules! setters {
-    ($($(#[$doc:meta])* $name:ident: $type:ty,)*) => {
-        $($(#[$doc])* #[must_use] pub fn $name(mut self, $name: impl Into<$type>) -> Self {
-            self.$name = $name.into();
-            self
-        })*
-    };
 }
 
 impl LogOptions {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::protocol::machine::forward::HalfClose;
-use crate::protocol::request::Limits;
+use crate::protocol::request::{Limits, setters};
 
 /// How connections travel.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -155,16 +155,6 @@ impl Default for ForwardOptions {
             wait: Duration::from_secs(60),
         }
     }
-}
-
-/// Writes one setter a field: the option's own name, the value as it is.
-macro_rules! setters {
-    ($($(#[$doc:meta])* $name:ident: $type:ty,)*) => {
-        $($(#[$doc])* #[must_use] pub fn $name(mut self, $name: impl Into<$type>) -> Self {
-            self.$name = $name.into();
-            self
-        })*
-    };
 }
 
 impl ForwardOptions {

@@ -427,7 +427,7 @@ impl<M: Machine, C: Caller<M>> Driver<M, C> {
         }
         if room {
             self.ping_when_due(now);
-            if let Some(payload) = self.pong.take() {
+            if let Some(payload) = self.pong.take().filter(|_| !self.write_failed) {
                 self.frame(Opcode::Pong, &payload);
             }
             self.transmit(now);
